@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from gradstep.session import local
 from gradstep.steps.language.faults import problem_of_line
 from gradstep.steps.language.parse import parse_script
-from gradstep.steps.runner import Runner
+from gradstep.steps.runner import StepsRunner
 from gradstep.values.commands import Say
 from gradstep.values.errors import GradstepError
 from gradstep.values.outcomes import Outcome
@@ -32,7 +32,7 @@ class Session(local.Session):
         except GradstepError as error:  # nothing was carried out
             self.problem = problem_of_line(error)
             return Outcome(Say(text), self.stop, self.problem)
-        runner, outcome, printed = Runner(script), Outcome(Say(""), self.stop), list[str]()
+        runner, outcome, printed = StepsRunner(script), Outcome(Say(""), self.stop), list[str]()
         begun = len(self.log)
         while runner.line is not None:
             outcome = self.execute(runner.line.command)

@@ -54,7 +54,7 @@ class Taps(Protocol):
         ...
 
 
-class Run(NamedTuple):
+class PhaseRun(NamedTuple):
     """How a phase is run."""
 
     taps: Taps | None
@@ -65,12 +65,12 @@ class Run(NamedTuple):
     """Called when the phase took a batch itself."""
 
 
-def carry_out(held: Held, act: Act, run: Run) -> None:
+def carry_out(held: Held, act: Act, run: PhaseRun) -> None:
     """Carry out one phase, or take the next batch."""
     _PHASES[type(act)](held, act, run)
 
 
-def _forward(held: Held, _: Forward, run: Run) -> None:
+def _forward(held: Held, _: Forward, run: PhaseRun) -> None:
     if not held.batches.taken:
         held.batches.take()
         run.pulled()
@@ -114,7 +114,7 @@ def _forward(held: Held, _: Forward, run: Run) -> None:
     held.loss_rates.append(held.rates())
 
 
-def _backward(held: Held, act: Backward, run: Run) -> None:
+def _backward(held: Held, act: Backward, run: PhaseRun) -> None:
     loss = held.point.loss
     if loss is None:
         raise wrong(
@@ -141,7 +141,7 @@ def _backward(held: Held, act: Backward, run: Run) -> None:
     )
 
 
-def _step(held: Held, _: Step, run: Run) -> None:
+def _step(held: Held, _: Step, run: PhaseRun) -> None:
     rates, calls = held.rates(), list[float]()
     bookkeeper = held.bookkeeper
     if held.calls_closure:
@@ -172,7 +172,7 @@ def _step(held: Held, _: Step, run: Run) -> None:
     )
 
 
-def _zero_grad(held: Held, act: ZeroGrad, _run: Run) -> None:
+def _zero_grad(held: Held, act: ZeroGrad, _run: PhaseRun) -> None:
     to_none = act.set_to_none is not False
     held.optimizer.zero_grad(set_to_none=to_none)
     held.bookkeeper.tell(Zeroed(held.optimizer, to_none))
@@ -184,7 +184,7 @@ def _zero_grad(held: Held, act: ZeroGrad, _run: Run) -> None:
     )
 
 
-def _next_batch(held: Held, _: NextBatch, _run: Run) -> None:
+def _next_batch(held: Held, _: NextBatch, _run: PhaseRun) -> None:
     rates = held.rates()
     if held.batches.take() and held.workload.schedule == "epoch":
         _step_schedulers(held)
@@ -222,7 +222,7 @@ def _with(done: tuple[str, ...], phase: str) -> tuple[str, ...]:
     return done if phase in done else (*done, phase)
 
 
-_PHASES: dict[type[Act], Callable[[Held, Any, Run], None]] = {
+_PHASES: dict[type[Act], Callable[[Held, Any, PhaseRun], None]] = {
     Forward: _forward,
     Backward: _backward,
     Step: _step,

@@ -74,7 +74,7 @@ class Runner:
                 if taps is not None:  # at a stop inside, views show what it has changed so far
                     held.saved = saved
             self.running = True  # not before: an interrupt would leave an incomplete copy
-            phases.carry_out(held, act, phases.Run(taps, self.observed, self.transaction.pulled))
+            phases.carry_out(held, act, phases.PhaseRun(taps, self.observed, self.transaction.pulled))
             self.running = False  # an interrupt after this would leave an incomplete record
             self.transaction.keep(act if taps is None else taps.act, saved)
         except BaseException as error:

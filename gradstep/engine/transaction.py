@@ -27,7 +27,7 @@ from gradstep.engine.state.writing import writing
 from gradstep.values.commands import Forward, PointCommand
 
 
-class Recorder(Protocol):
+class PointRecorder(Protocol):
     """The part of a timeline that a transaction uses: each command that succeeds becomes a point."""
 
     images: Images
@@ -50,13 +50,13 @@ class Transaction:
     def __init__(self, held: Held) -> None:
         self._held = held
         held.began_with = self._began_with
-        self._timeline: Recorder | None = None
+        self._timeline: PointRecorder | None = None
         self.keep_in(None)
         self._pulled: Randomness | None = None
         self._begun: Saved | None = None
         """What was saved for the phase that is running."""
 
-    def keep_in(self, timeline: Recorder | None) -> None:
+    def keep_in(self, timeline: PointRecorder | None) -> None:
         """Give the copies of each successful phase to a timeline; with None, release them at the next phase."""
         self._timeline = timeline
         images = timeline.images if timeline is not None and timeline.current is not None else None

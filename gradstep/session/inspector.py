@@ -56,7 +56,7 @@ from gradstep.values.views.training import LookBatch, LookLayers, LookOptimizer
 from gradstep.views.expiry import Expiry
 from gradstep.views.findings import findings_view
 from gradstep.views.graph.search import FindViewer
-from gradstep.views.graph.view import GraphViewer, Progress
+from gradstep.views.graph.view import BackwardProgress, GraphViewer
 from gradstep.views.node.inside import breakpoints_view, inside_view, source_view
 from gradstep.views.node.module_gradients import ModuleGradients
 from gradstep.views.node.received import NodeViews
@@ -285,7 +285,7 @@ class Inspector:
             case LookGraph():
                 stepping = self._stepping
                 progress = None if stepping is None else stepping.progress
-                return self._graphs.view(stop, request, None if progress is None else Progress(*progress))
+                return self._graphs.view(stop, request, None if progress is None else BackwardProgress(*progress))
             case LookLedger(index):
                 return ledger_view(held, stop, element_of(held, self._shown, index), self._norms)
             case LookLoss():

@@ -10,7 +10,7 @@ from gradstep.values.outcomes import Event, Outcome, Stop
 from gradstep.values.views import Request, View
 
 
-class Terminal(Protocol):
+class ScriptTerminal(Protocol):
     """The terminal of a script, as the screen that shows it sees it."""
 
     def write(self, text: str) -> bool:
@@ -38,7 +38,7 @@ class FrontSession(Protocol):
         ...
 
     @property
-    def terminal(self) -> Terminal | None:
+    def terminal(self) -> ScriptTerminal | None:
         """The script's terminal; None for a held workload."""
         ...
 

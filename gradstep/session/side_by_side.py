@@ -14,7 +14,7 @@ from gradstep.values.differences import TensorDifference, Tolerance
 from gradstep.values.outcomes import Outcome
 
 
-class Side:
+class SideSession:
     """One of the two sessions."""
 
     def __init__(self, history: int, dtype: str = "") -> None:
@@ -43,7 +43,7 @@ class Side:
         return outcome
 
 
-def tolerance_of(one: Side, other: Side, given: Tolerance | None) -> Tolerance | None:
+def tolerance_of(one: SideSession, other: SideSession, given: Tolerance | None) -> Tolerance | None:
     """Return the tolerance between two sides: the given one, else None if both compute alike.
 
     Two devices or two dtypes usually differ in the last bits: their tolerance is that of `torch.testing.assert_close`.
@@ -57,7 +57,7 @@ def tolerance_of(one: Side, other: Side, given: Tolerance | None) -> Tolerance |
 
 
 def first_differences(
-    one: Side, other: Side, tolerance: Tolerance | None, both: bool
+    one: SideSession, other: SideSession, tolerance: Tolerance | None, both: bool
 ) -> tuple[TensorDifference | None, TensorDifference | None]:
     """Return the first tensor of the state in which two sides differ, and the first inside the last command.
 
@@ -74,6 +74,6 @@ def first_differences(
     return tensor, inside
 
 
-def other_names(one: Side, other: Side) -> str:
+def other_names(one: SideSession, other: SideSession) -> str:
     """Return how the names of two models differ, in words; empty if they do not."""
     return Renamed(*(side.session.time_travel.timeline.held for side in (one, other))).words

@@ -15,9 +15,9 @@ from msgspec.structs import replace
 from gradstep.steps.jsonlines import spelled
 from gradstep.steps.language.faults import ScriptError
 from gradstep.steps.language.parse import read_script
-from gradstep.steps.language.script import Line, Script
+from gradstep.steps.language.script import Script, StepsLine
 from gradstep.steps.report import failure_text
-from gradstep.steps.runner import Runner
+from gradstep.steps.runner import StepsRunner
 from gradstep.values.commands import HISTORY, Load, role_of
 from gradstep.values.differences import (
     FileComparison,
@@ -30,7 +30,7 @@ from gradstep.values.errors import wrong
 from gradstep.values.side_by_side import Difference, LocatedCommand, side_by_side
 
 if TYPE_CHECKING:
-    from gradstep.session.side_by_side import Side
+    from gradstep.session.side_by_side import SideSession
 
 SAME, DIVERGED, WRONG = 0, 1, 2
 """Exit codes."""
@@ -44,9 +44,9 @@ class FailedError(Exception):
 class _ScriptRun:
     """Runs one script, up to the next command that can make the two diverge."""
 
-    def __init__(self, script: Script, side: Side, device: str | None) -> None:
+    def __init__(self, script: Script, side: SideSession, device: str | None) -> None:
         self.side = side
-        self._script, self._device, self._runner = script, device, Runner(script)
+        self._script, self._device, self._runner = script, device, StepsRunner(script)
 
     def next_command(self) -> LocatedCommand | None:
         while (line := self._runner.line) is not None:
@@ -59,7 +59,7 @@ class _ScriptRun:
         assert self._runner.line is not None
         self._run(self._runner.line)
 
-    def _run(self, line: Line) -> None:
+    def _run(self, line: StepsLine) -> None:
         command = line.command
         if isinstance(command, Load) and self._device is not None:
             command = replace(command, device=self._device)
@@ -140,9 +140,9 @@ def _scripts(
     history: int,
 ) -> RunComparison:
     scripts = [read_script(path) for path in paths]
-    from gradstep.session.side_by_side import Side, first_differences, other_names, tolerance_of
+    from gradstep.session.side_by_side import SideSession, first_differences, other_names, tolerance_of
 
-    sides = [Side(history, dtype) for dtype in dtypes]
+    sides = [SideSession(history, dtype) for dtype in dtypes]
     one, other = (_ScriptRun(*each) for each in zip(scripts, sides, devices, strict=True))
 
     def look(went: Sequence[bool]) -> Difference:

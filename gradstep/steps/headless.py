@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from msgspec.structs import replace
 
-from gradstep.steps.language.script import Line, Script
-from gradstep.steps.runner import Failure, Runner
+from gradstep.steps.language.script import Script, StepsLine
+from gradstep.steps.runner import Failure, StepsRunner
 from gradstep.values.commands import HISTORY, Command, Expect, Load, Screenshot
 from gradstep.values.outcomes import Outcome, Problem, Stop
 from gradstep.values.views.graph import LookGraph
@@ -65,7 +65,7 @@ class Headless:
         lines: bool = False,
     ) -> None:
         self.script, self.session = script, session
-        self.runner = Runner(script)
+        self.runner = StepsRunner(script)
         self.commands = 0
         self.held = 0
         self.failure: Failure | None = None
@@ -75,7 +75,7 @@ class Headless:
         self._travels = observed or script.travels()
         self._given = {k: v for k, v in (("seed", seed), ("device", device)) if v is not None}
 
-    def run(self, carried: Callable[[Line, Outcome], None]) -> Failure | None:
+    def run(self, carried: Callable[[StepsLine, Outcome], None]) -> Failure | None:
         """Run the script; `carried` is called after each command with its line and outcome."""
         runner, execute = self.runner, self.session.execute
         line = runner.line

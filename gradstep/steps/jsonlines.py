@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TextIO
 from msgspec import to_builtins
 from msgspec.structs import asdict
 
-from gradstep.steps.language.script import Line
+from gradstep.steps.language.script import StepsLine
 from gradstep.values.commands import line_of, role_of
 from gradstep.values.outcomes import Outcome
 from gradstep.values.views import Changes, Digest, LookChanges, LookDigest
@@ -33,7 +33,7 @@ class JsonLines:
         self._digest = ""
         self._of = -1
 
-    def carried(self, line: Line, outcome: Outcome) -> None:
+    def carried(self, line: StepsLine, outcome: Outcome) -> None:
         """Write the object of one command."""
         acted = role_of(outcome.command) in ("act", "step") and outcome.stop.position is None
         stop, problem = outcome.stop, outcome.problem

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from gradstep.steps.headless import Headless
-from gradstep.steps.language.script import Line
+from gradstep.steps.language.script import StepsLine
 from gradstep.values.commands import Expect, Let, Load, Say, Set
 from gradstep.values.files import write_text
 from gradstep.values.outcomes import Outcome
@@ -28,14 +28,14 @@ _BRIEF = 60
 """Characters of narration in the list of steps."""
 
 
-class Piece(NamedTuple):
+class StyledRun(NamedTuple):
     """A run of text in one CSS style."""
 
     text: str
     css: str
 
 
-Frame = Sequence[Sequence[Piece]]
+Frame = Sequence[Sequence[StyledRun]]
 """A screen, row by row."""
 
 
@@ -93,7 +93,7 @@ class Page:
         self._skipped = 0
         """Commands since the last step that are not shown."""
 
-    def carried(self, line: Line, outcome: Outcome) -> None:
+    def carried(self, line: StepsLine, outcome: Outcome) -> None:
         """Add a step for the outcome of one line."""
         turns, self._turns = self._turns, self._run.runner.turns
         if isinstance(outcome.command, Say):
@@ -142,22 +142,22 @@ class Page:
         page = files(__package__).joinpath("page.html").read_text(encoding="utf-8")
         write_text(Path(path), re.sub(r"\{\{(\w+)\}\}", lambda found: values[found[1]], page))
 
-    def _say(self, line: Line, command: Say) -> None:
+    def _say(self, line: StepsLine, command: Say) -> None:
         if self._steps and self._steps[-1].kind == "say":
             self._narrations[-1].append(command.text)
             return
         self._narrations.append([command.text])
         self._add(line, "", "", "say")
 
-    def _add(self, line: Line, command: str, result: str, kind: str) -> None:
+    def _add(self, line: StepsLine, command: str, result: str, kind: str) -> None:
         rows = [self._rows.setdefault(self._row(row), len(self._rows)) for row in self._camera.frame()]
         self._steps.append(_Step(len(self._narrations) - 1, line.number, command, result, kind, rows))
 
-    def _row(self, row: Sequence[Piece]) -> str:
+    def _row(self, row: Sequence[StyledRun]) -> str:
         alike = [("".join(piece.text for piece in pieces), css) for css, pieces in groupby(row, lambda each: each.css)]
-        return "".join(self._span(Piece(text, css)) for text, css in alike)
+        return "".join(self._span(StyledRun(text, css)) for text, css in alike)
 
-    def _span(self, piece: Piece) -> str:
+    def _span(self, piece: StyledRun) -> str:
         style = self._styles.setdefault(piece.css, len(self._styles))
         return f'<span class="s{style}">{_fixed(piece.text)}</span>'
 

@@ -13,7 +13,7 @@ from gradstep.steps.headless import Draw, Headless, session_for
 from gradstep.steps.jsonlines import JsonLines
 from gradstep.steps.language.faults import ScriptError
 from gradstep.steps.language.parse import read_script
-from gradstep.steps.language.script import Line, Script
+from gradstep.steps.language.script import Script, StepsLine
 from gradstep.steps.page import Camera, Page
 from gradstep.steps.report import failure_text, stop_text
 from gradstep.steps.runner import Failure
@@ -25,7 +25,7 @@ from gradstep.values.outcomes import Outcome, Problem
 if TYPE_CHECKING:
     from gradstep.session.local import Session
 
-Carried = Callable[[Line, Outcome], None]
+Carried = Callable[[StepsLine, Outcome], None]
 Film = Callable[["Session", tuple[int, int]], Camera]
 """Returns a camera on a session's screen, options its columns and rows."""
 
@@ -215,7 +215,7 @@ class _Printer:
         self._printed = self._narrates = False
         """Whether anything was printed; whether the last command was narration."""
 
-    def carried(self, line: Line, outcome: Outcome) -> None:
+    def carried(self, line: StepsLine, outcome: Outcome) -> None:
         """Print the outcome of one command."""
         command = outcome.command
         if isinstance(command, Say):
@@ -254,7 +254,7 @@ class _Ticker:
         self._run, self._progress, self._listeners = run, progress, listeners
         self.carried: Carried = self._watched if progress.on or len(listeners) > 1 else listeners[0]
 
-    def _watched(self, line: Line, outcome: Outcome) -> None:
+    def _watched(self, line: StepsLine, outcome: Outcome) -> None:
         for carried in self._listeners:
             carried(line, outcome)
         if time.perf_counter() >= self._progress.due:

@@ -19,7 +19,7 @@ from __future__ import annotations
 from msgspec import Struct
 from msgspec.structs import replace
 
-from gradstep.steps.language.script import ExpectError, Line, Repeat, Script, Statement
+from gradstep.steps.language.script import ExpectError, Repeat, Script, Statement, StepsLine
 from gradstep.values.outcomes import Problem
 
 
@@ -46,11 +46,11 @@ def _block(block: Repeat | ExpectError) -> _Frame:
     return _Frame(block.body, block.count, None) if isinstance(block, Repeat) else _Frame(block.body, 1, block)
 
 
-class Runner:
+class StepsRunner:
     """A position in a script; its size does not grow with the turns of a repeat."""
 
     def __init__(self, script: Script) -> None:
-        self.line: Line | None = None
+        self.line: StepsLine | None = None
         """The next command; None at the end."""
         self._statements = script.statements
         self._frames = [_Frame(script.statements, 1, None)]
@@ -74,7 +74,7 @@ class Runner:
             frames.append(_Frame(self._statements, 1, None) if block is None else _block(block))
             frames[-1].index, frames[-1].left = index, left
             following = frames[-1].body[index : index + 1]
-            block = following[0] if following and not isinstance(following[0], Line) else None
+            block = following[0] if following and not isinstance(following[0], StepsLine) else None
         self._frames, self.line = frames, None
         self._settle()
 
@@ -90,7 +90,7 @@ class Runner:
         frame.index += 1
         if frame.index < len(frame.body):
             following = frame.body[frame.index]
-            if type(following) is Line:  # the common case, kept fast
+            if type(following) is StepsLine:  # the common case, kept fast
                 self.line = following
                 return None
         return self._settle()
@@ -128,7 +128,7 @@ class Runner:
             frame = self._frames[-1]
             if frame.index < len(frame.body):
                 match frame.body[frame.index]:
-                    case Line() as line:
+                    case StepsLine() as line:
                         self.line = line
                         return failure
                     case block:

@@ -25,7 +25,7 @@ from gradstep.tui.panels.bars.position import PositionRow
 from gradstep.tui.panels.bars.prompt_and_footer import Banner, FooterRow, PromptRow
 from gradstep.tui.panels.bars.status import PhasesRow, StatusRow
 from gradstep.tui.panels.ledger import LedgerPanel
-from gradstep.tui.panels.log import Entry, LogPanel
+from gradstep.tui.panels.log import LogPanel, LogRow
 from gradstep.tui.panels.loss import LossPanel
 from gradstep.tui.panels.model import ModelPanel
 from gradstep.tui.panels.output import OutputPanel
@@ -240,7 +240,7 @@ class Desk(Screen[None], inherit_bindings=False):
         """Show a notice in Why and in the log."""
         notice = in_keys(notice, self.keyboard)
         self.why.tell(notice=notice)
-        self.log_panel.add([Entry("notice", notice)])
+        self.log_panel.add([LogRow("notice", notice)])
         self.rearrange()
         self.redraw()
 

@@ -9,7 +9,7 @@ from rich.segment import Segment
 from rich.style import Style
 
 from gradstep.session.protocol import FrontSession
-from gradstep.steps.page import Frame, Piece
+from gradstep.steps.page import Frame, StyledRun
 from gradstep.tui.app import GradstepApp
 from gradstep.tui.layout.preferences import Appearance
 from gradstep.tui.render.textual_internals import painted
@@ -82,12 +82,12 @@ class Film:
                 self._shown.set()
 
 
-def _piece(segment: Segment) -> Piece:
+def _piece(segment: Segment) -> StyledRun:
     style = segment.style or Style.null()
     fore, back = (None if each is None or each.is_default else each.get_truecolor().hex for each in _pair(style))
     css = [f"color:{fore}"] * bool(fore) + [f"background:{back}"] * bool(back)
     css += ["font-weight:bold"] * bool(style.bold) + ["text-decoration:underline"] * bool(style.underline)
-    return Piece(segment.text, ";".join(css))
+    return StyledRun(segment.text, ";".join(css))
 
 
 def _pair(style: Style) -> tuple[Color | None, Color | None]:

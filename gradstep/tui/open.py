@@ -6,7 +6,7 @@ import signal
 import socket
 import sys
 
-from gradstep.session.transport.process import Link, die_with
+from gradstep.session.transport.process import EngineLink, die_with
 from gradstep.session.transport.remote import RemoteSession
 
 
@@ -16,7 +16,7 @@ def main() -> None:
     try:
         # a signal on which the screen restores the terminal
         die_with(caller, signal.SIGTERM)
-        session = RemoteSession(Link(socket.socket(fileno=descriptor), output, caller, None))
+        session = RemoteSession(EngineLink(socket.socket(fileno=descriptor), output, caller, None))
         from gradstep.tui.run import run_app
 
         status = run_app(session)

@@ -17,9 +17,9 @@ from gradstep.tui.controllers.node import Node
 from gradstep.tui.controllers.opening import Opening
 from gradstep.tui.controllers.output import ScriptOutput
 from gradstep.tui.controllers.panels import Panels
-from gradstep.tui.controllers.stepping import Stepping
+from gradstep.tui.controllers.stepping import SteppingController
 from gradstep.tui.controllers.tensor import Tensor
-from gradstep.tui.controllers.time_travel import TimeTravel
+from gradstep.tui.controllers.time_travel import TimeTravelController
 from gradstep.tui.controllers.training import Training
 from gradstep.tui.controllers.what_if import WhatIf
 from gradstep.tui.desk import Desk
@@ -72,8 +72,8 @@ class StepScreen(Desk, inherit_bindings=False):
         self.queue = CommandQueue(session, self.showing, rest)
         self.typing, self.counting, self.layouts = CommandLines(self), Counting(self), Layouts(self)
         self.training = Training(self, self.showing, opening)
-        self.stepping = Stepping(self, self.training)
-        self.travel = TimeTravel(self, self.stepping)
+        self.stepping = SteppingController(self, self.training)
+        self.travel = TimeTravelController(self, self.stepping)
         self.what_if = WhatIf(self, self.typing)
         self.panel_keys = Panels(self, self.stepping, self.travel, self.what_if, self.typing, self.script_output)
         self.find, self.tensor_keys, self.node = Find(self, self.typing), Tensor(self, self.typing), Node(self)

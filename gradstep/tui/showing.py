@@ -12,7 +12,7 @@ from gradstep.tui.keys import keymap
 from gradstep.tui.keys.in_keys import view_in_keys
 from gradstep.tui.looking import Looking
 from gradstep.tui.panels.bars.status import Activity, next_words
-from gradstep.tui.panels.log import Entry, entries_of
+from gradstep.tui.panels.log import LogRow, entries_of
 from gradstep.tui.panels.why import Stage
 from gradstep.tui.render.lines import clean
 from gradstep.tui.render.svg import svg_of
@@ -78,7 +78,7 @@ class Showing(Controller):
         """Take over the commands executed before the screen opened."""
         for command in history:
             self.queue.history.append(command)
-            self.screen.log_panel.add([Entry("command", clean(line_of(command)))])
+            self.screen.log_panel.add([LogRow("command", clean(line_of(command)))])
             self.screen.prompt.last = line_of(command)
             self._carried_out(command)
             self._narrate(command)
@@ -132,8 +132,8 @@ class Showing(Controller):
                 self.screen.banner.text = died
                 during = f" It was running: {line_of(running)}." if running is not None else ""
                 if running is not None:
-                    self.screen.log_panel.add([Entry("failed", clean(line_of(running)))])
-                self.screen.log_panel.add([Entry("problem", clean(died))])
+                    self.screen.log_panel.add([LogRow("failed", clean(line_of(running)))])
+                self.screen.log_panel.add([LogRow("problem", clean(died))])
                 # the previous command's result no longer matters
                 self.screen.why.tell(stages=(), view=None, outcome=None, fault=None, notice=f"{died}.{during}")
                 self._script_output.ended()
@@ -382,10 +382,10 @@ class Showing(Controller):
 def _expression(text: str) -> Expression | None:
     """Return the expression of the workload's `opening`; None when it is not a valid one."""
     from gradstep.steps.language.parse import parse_line
-    from gradstep.steps.language.script import Line
+    from gradstep.steps.language.script import StepsLine
 
     try:
         (statement,) = parse_line(f"show {text}")
     except (GradstepError, ValueError):
         return None
-    return statement.command.what if isinstance(statement, Line) and isinstance(statement.command, Show) else None
+    return statement.command.what if isinstance(statement, StepsLine) and isinstance(statement.command, Show) else None

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gradstep.engine.numbers.selection import cut
 from gradstep.values.views.tensor import Statistics
-from gradstep.views.tensor.before_after import Side, statistics_of
+from gradstep.views.tensor.before_after import BeforeAfter, statistics_of
 
 SHAPE = (50_257, 768)
 BINS = 24
@@ -34,19 +34,21 @@ def measure(turns: int) -> list[str]:
     weight = torch.randn(SHAPE) * 0.02
     moved = weight + 1e-3 * torch.randn(SHAPE)
     whole = cut(SHAPE, ())
-    side = Side("weight", moved, weight, "kept")
+    side = BeforeAfter("weight", moved, weight, "kept")
     sparse = torch.zeros(SHAPE)
     sparse[:64] = weight[:64]
 
-    def ours(side: Side, quantity: str, bins: int) -> Statistics:
+    def ours(side: BeforeAfter, quantity: str, bins: int) -> Statistics:
         return statistics_of(side, whole, quantity, bins)  # type: ignore[arg-type]
 
     calls = {
         "without a histogram": partial(ours, side, "value", 0),
         "with one": partial(ours, side, "value", BINS),
-        "of a .grad, nearly all 0": partial(ours, Side("grad", sparse, None, "none"), "value", BINS),
-        "of nothing but NaN": partial(ours, Side("nan", torch.full(SHAPE, torch.nan), None, "none"), "value", BINS),
-        "of bfloat16": partial(ours, Side("half", moved.bfloat16(), None, "none"), "value", BINS),
+        "of a .grad, nearly all 0": partial(ours, BeforeAfter("grad", sparse, None, "none"), "value", BINS),
+        "of nothing but NaN": partial(
+            ours, BeforeAfter("nan", torch.full(SHAPE, torch.nan), None, "none"), "value", BINS
+        ),
+        "of bfloat16": partial(ours, BeforeAfter("half", moved.bfloat16(), None, "none"), "value", BINS),
         "of the change": partial(ours, side, "change", BINS),
         "torch, one by one": partial(plain, moved),
     }

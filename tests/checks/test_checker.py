@@ -15,7 +15,7 @@ from gradstep.checks.checker import Checker, all_checks, rule_of
 from gradstep.checks.settings import project_settings
 from gradstep.session.local import Session
 from gradstep.steps.language.parse import parse_line
-from gradstep.steps.language.script import Line
+from gradstep.steps.language.script import StepsLine
 from gradstep.values import commands as cmd
 from gradstep.values.errors import GradstepError
 from gradstep.values.findings import SEVERITIES, Rule
@@ -25,7 +25,7 @@ from gradstep.values.views.findings import FindingsView, LookFindings
 def parse(line: str) -> cmd.Command:
     """Return the command that a line says."""
     (statement,) = parse_line(line)
-    assert isinstance(statement, Line)
+    assert isinstance(statement, StepsLine)
     return statement.command
 
 

@@ -11,7 +11,7 @@ import gradstep
 from gradstep.examples import EXAMPLES
 from gradstep.session.local import Session
 from gradstep.steps.language.parse import parse_script
-from gradstep.steps.language.script import ExpectError, Line, Repeat, Statement
+from gradstep.steps.language.script import ExpectError, Repeat, Statement, StepsLine
 from gradstep.values import commands as cmd
 
 FAULTS = {
@@ -47,10 +47,10 @@ def test_lessons_raise_nothing(path: Path) -> None:
 def _walk(session: Session, body: Sequence[Statement]) -> None:
     for statement in body:
         match statement:
-            case Line(command):
+            case StepsLine(command):
                 session.execute(command)
             case Repeat(count, inner):
                 for _ in range(count):
                     _walk(session, inner)
-            case ExpectError(_, (Line(command),)):
+            case ExpectError(_, (StepsLine(command),)):
                 session.execute(command)

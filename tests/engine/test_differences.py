@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gradstep.engine.autograd.derivatives.rerun_table import TABLE
-from gradstep.engine.autograd.finite_differences import Check, check, compare
+from gradstep.engine.autograd.finite_differences import FiniteDifference, check, compare
 from gradstep.engine.autograd.jacobian import Refusal
 
 
@@ -26,7 +26,7 @@ def test_j_of_every_operation_that_can_be_run_again_agrees(name: str) -> None:
             if following is None:
                 continue
             found = check(node, edge, y.output_nr)
-            assert isinstance(found, Check), (edge, found)
+            assert isinstance(found, FiniteDifference), (edge, found)
             assert found.agrees, (edge, found)
             seen += 1
     assert seen
@@ -39,9 +39,9 @@ def test_every_kind_of_node_that_can_be_run_again_has_a_case() -> None:
 def test_small_ones_are_compared_element_by_element_and_large_ones_in_random_directions() -> None:
     small: Any = wild(4, 5).tanh().grad_fn
     large: Any = torch.randn(64, 256, requires_grad=True).tanh().grad_fn
-    assert isinstance(made := check(small, 0), Check)
+    assert isinstance(made := check(small, 0), FiniteDifference)
     assert made.how == "all 400 elements of J"
-    assert isinstance(made := check(large, 0), Check)
+    assert isinstance(made := check(large, 0), FiniteDifference)
     assert made.how == "J u for 3 random u"
     assert 0 < made.error < made.tolerance
 
@@ -49,7 +49,7 @@ def test_small_ones_are_compared_element_by_element_and_large_ones_in_random_dir
 def test_attention_is_compared_from_both_sides_where_it_is_large() -> None:
     given = [torch.randn(2, 4, 64, 32, requires_grad=True) for _ in range(3)]
     node: Any = F.scaled_dot_product_attention(*given).grad_fn
-    assert isinstance(made := check(node, 0), Check)
+    assert isinstance(made := check(node, 0), FiniteDifference)
     assert made.how == "v · J u for 3 random u and v"
     assert made.agrees
 
@@ -58,10 +58,10 @@ def test_attention_is_compared_from_both_sides_where_it_is_large() -> None:
 def test_a_wrong_derivative_is_found(shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     x = tame(*shape)
     node: Any = x.log().grad_fn
-    assert isinstance(right := check(node, 0), Check)
+    assert isinstance(right := check(node, 0), FiniteDifference)
     assert right.agrees
     monkeypatch.setitem(TABLE, "LogBackward0", TABLE["Log2Backward0"])
-    assert isinstance(wrong := check(node, 0), Check)
+    assert isinstance(wrong := check(node, 0), FiniteDifference)
     assert not wrong.agrees
     assert wrong.error > 0.1
 
@@ -71,7 +71,7 @@ def test_kinks_are_left_out_and_said() -> None:
     for shape in ((1, 1, 4, 4), (2, 8, 32, 32)):  # element by element, and in random directions
         y = F.max_pool2d(torch.randn(shape, requires_grad=True).relu(), 2)
         found = check(y.grad_fn, 0)  # type: ignore[arg-type]
-        assert isinstance(found, Check)
+        assert isinstance(found, FiniteDifference)
         assert found.agrees
         assert "skipped at a kink" in found.how
     tie = torch.ones(3, requires_grad=True).amax()
@@ -91,7 +91,7 @@ def test_what_was_not_kept_is_said() -> None:
 def test_half_precision_is_given_what_its_rounding_explains() -> None:
     x: Tensor = torch.randn(4, 5, dtype=torch.bfloat16, requires_grad=True)
     found = check(F.silu(x).grad_fn, 0)  # type: ignore[arg-type]
-    assert isinstance(found, Check)
+    assert isinstance(found, FiniteDifference)
     assert found.agrees
     assert found.tolerance == pytest.approx(2**-3.5)
 

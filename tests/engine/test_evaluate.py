@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from gradstep.engine.expressions.evaluate import FUNCTIONS, describe, evaluate, explain_failure, holds, split_selection
 from gradstep.steps.language.parse import parse_line
-from gradstep.steps.language.script import Line
+from gradstep.steps.language.script import StepsLine
 from gradstep.values.commands import Print
 from gradstep.values.errors import GradstepError
 from gradstep.values.expressions import Expression, Number, Unary
@@ -65,7 +65,7 @@ SCOPE = FakeScope()
 
 def expression(text: str) -> Expression:
     (line,) = parse_line(f"print {text}")
-    assert isinstance(line, Line)
+    assert isinstance(line, StepsLine)
     assert isinstance(line.command, Print)
     return line.command.value
 

@@ -21,7 +21,7 @@ from gradstep.engine.held import Held
 from gradstep.engine.state.digest import digest
 from gradstep.engine.stepping.stepper import Stepping
 from gradstep.steps.language.parse import parse_line
-from gradstep.steps.language.script import Line
+from gradstep.steps.language.script import StepsLine
 from gradstep.values.commands import Assign, Backward, Flow
 from gradstep.values.errors import GradstepError
 
@@ -31,7 +31,7 @@ Change = tuple[int, str]
 
 def assign(line: str) -> Assign:
     (statement,) = parse_line(line)
-    assert isinstance(statement, Line)
+    assert isinstance(statement, StepsLine)
     assert isinstance(statement.command, Assign)
     return statement.command
 

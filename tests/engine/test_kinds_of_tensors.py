@@ -13,7 +13,7 @@ from gradstep.engine.expressions.assign import AssignTarget
 from gradstep.engine.expressions.evaluate import FUNCTIONS, describe, evaluate, holds
 from gradstep.engine.numbers.norms import norm_of
 from gradstep.steps.language.parse import parse_line
-from gradstep.steps.language.script import Line
+from gradstep.steps.language.script import StepsLine
 from gradstep.values.commands import Print
 from gradstep.values.errors import GradstepError
 from gradstep.values.expressions import Expression
@@ -99,7 +99,7 @@ class OneTensor:
 
 def expression(text: str) -> Expression:
     (line,) = parse_line(f"print {text}")
-    assert isinstance(line, Line)
+    assert isinstance(line, StepsLine)
     assert isinstance(line.command, Print)
     return line.command.value
 

@@ -16,7 +16,7 @@ from gradstep.engine.debuggee.loading import build, find_factory
 from gradstep.engine.held import Held
 from gradstep.session.local import Session
 from gradstep.steps.language.parse import parse_line
-from gradstep.steps.language.script import Line
+from gradstep.steps.language.script import StepsLine
 from gradstep.values.expressions import Name
 from gradstep.values.views import LookChanges, LookDigest, LookModel, LookWhy, NoView, View
 from gradstep.values.views.tensor import LookTensor
@@ -51,7 +51,7 @@ def story(offload: bool, history: int) -> list[tuple[View, ...]]:
     seen = []
     for line in LINES:
         for statement in parse_line(line):
-            assert isinstance(statement, Line)
+            assert isinstance(statement, StepsLine)
             outcome = session.execute(statement.command)
             assert outcome.ok or not history, outcome.problem
         seen.append(session.look(*LOOKS))

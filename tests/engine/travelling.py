@@ -15,7 +15,7 @@ from gradstep.engine.history.thinning import tidy
 from gradstep.engine.history.timeline import Timeline
 from gradstep.engine.state.digest import digest, digest_at
 from gradstep.steps.language.parse import parse_line
-from gradstep.steps.language.script import Line
+from gradstep.steps.language.script import StepsLine
 from gradstep.values.commands import Assign, Backward, Flow, PointCommand, ZeroGrad
 from gradstep.values.errors import GradstepError
 
@@ -150,7 +150,7 @@ class Traveller:
     def _act(self, line: str) -> None:
         place, line = line.split(" ", 2)[1:] if line.startswith("at ") else ("", line)
         (statement,) = parse_line(line.replace("W", self.weight))
-        assert isinstance(statement, Line)
+        assert isinstance(statement, StepsLine)
         command: PointCommand = statement.command  # type: ignore[assignment]
         if isinstance(command, ZeroGrad) and command.set_to_none is None:
             command = ZeroGrad(True)

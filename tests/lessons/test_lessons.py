@@ -12,7 +12,7 @@ import pytest
 import gradstep
 from gradstep.session.local import Session
 from gradstep.steps.language.parse import parse_script
-from gradstep.steps.language.script import ExpectError, Line, Repeat, Statement
+from gradstep.steps.language.script import ExpectError, Repeat, Statement, StepsLine
 from gradstep.values.commands import Expect, Print, Say, line_of
 from gradstep.values.expressions import Unary
 
@@ -26,18 +26,18 @@ def statements(path: Path, seed: int = 0) -> tuple[Statement, ...]:
     return parse_script(path.read_text(encoding="utf-8").replace("seed=0", f"seed={seed}"), str(path)).statements
 
 
-def walk(session: Session, body: Sequence[Statement], visit: Callable[[Line], None]) -> None:
+def walk(session: Session, body: Sequence[Statement], visit: Callable[[StepsLine], None]) -> None:
     """Carry out statements; `visit` is called before each command."""
     for statement in body:
         match statement:
-            case Line(command):
+            case StepsLine(command):
                 visit(statement)
                 outcome = session.execute(command)
                 assert outcome.problem is None, f"line {statement.number}: {statement.text}: {outcome.problem}"
             case Repeat(count, inner):
                 for _ in range(count):
                     walk(session, inner, visit)
-            case ExpectError(error, (Line(command),)):
+            case ExpectError(error, (StepsLine(command),)):
                 problem = session.execute(command).problem
                 assert problem is not None
                 assert error in problem.what
@@ -58,7 +58,7 @@ def test_a_lesson_holds_with_any_seed(path: Path, seed: int) -> None:
 def test_every_expectation_of_a_lesson_could_be_false(path: Path) -> None:
     session, checked = Session(), []
 
-    def contradict(line: Line) -> None:
+    def contradict(line: StepsLine) -> None:
         if isinstance(line.command, Expect):
             problem = session.execute(Expect(Unary("not", line.command.condition))).problem
             assert problem is not None, f"line {line.number}: {line.text} holds, and so does its contrary"
@@ -74,7 +74,7 @@ def test_the_notebook_is_there_cell_by_cell() -> None:
     session = Session()
     acts: list[str] = []
 
-    def note(line: Line) -> None:
+    def note(line: StepsLine) -> None:
         if not isinstance(line.command, (Say, Expect, Print)):
             acts.append(line_of(line.command))
 
@@ -87,7 +87,7 @@ def test_the_notebook_is_there_cell_by_cell() -> None:
     assert acts[2:16] == ["forward", "backward", "step", *five_more, "zero_grad"]
     assert "zero_grad set_to_none=false" in acts
     refused = [s for s in body if isinstance(s, ExpectError)]
-    assert [(s.error, [i.text for i in s.body if isinstance(i, Line)]) for s in refused] == [
+    assert [(s.error, [i.text for i in s.body if isinstance(i, StepsLine)]) for s in refused] == [
         ("second time", ["backward"])
     ]
 

@@ -11,7 +11,7 @@ from torch import nn
 from gradstep.engine.history import thinning
 from gradstep.session.local import Session
 from gradstep.steps.language.parse import parse_line
-from gradstep.steps.language.script import Line
+from gradstep.steps.language.script import StepsLine
 from gradstep.values.expressions import Name
 from gradstep.values.outcomes import Outcome
 from gradstep.values.views import (
@@ -46,7 +46,7 @@ class Typed:
     def type(self, text: str) -> Outcome:
         outcome = None
         for statement in parse_line(text):
-            assert isinstance(statement, Line)
+            assert isinstance(statement, StepsLine)
             outcome = self.session.execute(statement.command)
             assert outcome.problem is None, outcome.problem
         assert outcome is not None
@@ -54,7 +54,7 @@ class Typed:
 
     def refused(self, line: str) -> str:
         (statement,) = parse_line(line)
-        assert isinstance(statement, Line)
+        assert isinstance(statement, StepsLine)
         problem = self.session.execute(statement.command).problem
         assert problem is not None
         return f"{problem.title}. {problem.what}. {problem.remedy}"

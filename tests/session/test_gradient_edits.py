@@ -9,7 +9,7 @@ import pytest
 
 from gradstep.session.local import Session
 from gradstep.steps.language.parse import parse_line
-from gradstep.steps.language.script import Line
+from gradstep.steps.language.script import StepsLine
 from gradstep.steps.record import script_text
 from gradstep.values.outcomes import Outcome
 from gradstep.values.views import Digest, LookDigest, LookWhy, WhyView
@@ -31,7 +31,7 @@ def do(session: Session, text: str) -> Outcome:
     """Carry out lines that must go through; return the outcome of the last one."""
     outcome = None
     for statement in parse_line(text):
-        assert isinstance(statement, Line)
+        assert isinstance(statement, StepsLine)
         outcome = session.execute(statement.command)
         assert outcome.ok, outcome.problem
     assert outcome is not None
@@ -40,7 +40,7 @@ def do(session: Session, text: str) -> Outcome:
 
 def refused(session: Session, line: str) -> str:
     (statement,) = parse_line(line)
-    assert isinstance(statement, Line)
+    assert isinstance(statement, StepsLine)
     before = session.stop
     problem = session.execute(statement.command).problem
     assert problem is not None

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from gradstep.session.script_session import ScriptSession
 from gradstep.steps.language.parse import parse_line
-from gradstep.steps.language.script import Line
+from gradstep.steps.language.script import StepsLine
 from gradstep.values import commands as cmd
 from gradstep.values.views import LookChanges, LookLoss, LookModel, LookTensor, LookWhy, NoView, Request, View
 from gradstep.values.views.graph import LookGraph
@@ -59,7 +59,7 @@ def train(weights: list[Tensor], count: int = 3) -> Callable[[], None]:
 def command(line: str) -> cmd.Command:
     """Return the command that a line says."""
     (statement,) = parse_line(line)
-    assert isinstance(statement, Line)
+    assert isinstance(statement, StepsLine)
     return statement.command
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gradstep.engine.export.trial import Trial
+from gradstep.engine.export.trial import TrialResult
 from gradstep.session.local import Session
 from gradstep.steps.headless import Headless
 from gradstep.steps.language.parse import parse_line, read_script
@@ -16,7 +16,7 @@ from gradstep.values.outcomes import Outcome
 
 @pytest.fixture(autouse=True)
 def no_trial(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gradstep.engine.export.program.run", lambda _: Trial(1.0, True, ""))
+    monkeypatch.setattr("gradstep.engine.export.program.run", lambda _: TrialResult(1.0, True, ""))
 
 
 def typed(session: Session, text: str) -> Outcome:

@@ -15,7 +15,7 @@ from typing import TypeVar
 import pytest
 from hearing import Heard
 
-from gradstep.session.transport.process import Link, exit_words
+from gradstep.session.transport.process import EngineLink, exit_words
 from gradstep.session.transport.remote import RemoteSession
 from gradstep.values.commands import Forward, Print, Say
 from gradstep.values.errors import GradstepError
@@ -381,7 +381,7 @@ def test_the_engine_of_another_process_cannot_be_restarted_and_its_exit_is_repor
     async def work() -> None:
         ours, theirs = socket.socketpair()
         reading, writing = os.pipe()
-        session = RemoteSession(Link(ours, reading, os.getpid(), None))
+        session = RemoteSession(EngineLink(ours, reading, os.getpid(), None))
         events = Heard()
         session.on_event = events.append
         with pytest.raises(GradstepError, match=r"gradstep\.open"):

@@ -18,7 +18,7 @@ from gradstep.checks import checker
 from gradstep.engine.script import losses
 from gradstep.session.script_session import ScriptSession
 from gradstep.steps.language.parse import parse_line
-from gradstep.steps.language.script import Line
+from gradstep.steps.language.script import StepsLine
 from gradstep.values import commands as cmd
 from gradstep.values.expressions import Name
 from gradstep.values.outcomes import Running
@@ -31,7 +31,7 @@ from gradstep.values.views.training import BatchView, LookBatch
 def parse(line: str) -> cmd.Command:
     """Return the command that a line says."""
     (statement,) = parse_line(line)
-    assert isinstance(statement, Line)
+    assert isinstance(statement, StepsLine)
     return statement.command
 
 

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from gradstep.cli import main
-from gradstep.session.side_by_side import Side, tolerance_of
+from gradstep.session.side_by_side import SideSession, tolerance_of
 from gradstep.values.commands import Load
 from gradstep.values.differences import Tolerance
 
@@ -285,7 +285,7 @@ def test_json_says_all_of_it(tmp_path: Path, capsys: pytest.CaptureFixture[str])
 
 
 def test_between_devices_what_assert_close_lets_pass_is_let_pass() -> None:
-    one, other = Side(0), Side(0)
+    one, other = SideSession(0), SideSession(0)
     for side in (one, other):
         assert side.execute(Load("xor", 0, "cpu")).ok
     assert tolerance_of(one, other, None) is None

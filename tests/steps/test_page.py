@@ -12,9 +12,9 @@ import pytest
 
 from gradstep.steps.headless import Headless
 from gradstep.steps.language.parse import parse_script
-from gradstep.steps.page import Frame, Page, Piece
+from gradstep.steps.page import Frame, Page, StyledRun
 from gradstep.steps.replay import replay
-from gradstep.steps.runner import Failure, Runner
+from gradstep.steps.runner import Failure, StepsRunner
 from gradstep.values.outcomes import Outcome, Problem, Stop
 
 RAISED = Problem("raised", "backward raised", "RuntimeError: a second time")
@@ -26,7 +26,7 @@ class Run:
 
     def __init__(self, text: str) -> None:
         self.script = parse_script(text, "lessons/a.steps")
-        self.runner = Runner(self.script)
+        self.runner = StepsRunner(self.script)
         self.failure: Failure | None = None
 
     def run(self, page: Page, problems: Mapping[int, Problem]) -> None:
@@ -53,8 +53,8 @@ class Still:
 
     def frame(self) -> Frame:
         return [
-            [Piece("Model ", "color:#fff"), Piece("│ ▶ ", "color:#fff"), Piece("<b>", "font-weight:bold")],
-            [Piece(f"stop {self.number}", "")],
+            [StyledRun("Model ", "color:#fff"), StyledRun("│ ▶ ", "color:#fff"), StyledRun("<b>", "font-weight:bold")],
+            [StyledRun(f"stop {self.number}", "")],
         ]
 
     def close(self) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gradstep.steps.language.faults import ScriptError
 from gradstep.steps.language.parse import parse_line, parse_script, read_script
-from gradstep.steps.language.script import ExpectError, Line, Repeat
+from gradstep.steps.language.script import ExpectError, Repeat, StepsLine
 from gradstep.steps.language.words import BY_WORD, WORDS
 from gradstep.values import commands as c
 
@@ -32,18 +32,18 @@ def fault(line: str) -> tuple[str, str, str]:
 def test_statements_know_their_place() -> None:
     script = parse_script("# first\nload mlp; forward\n\n  repeat 2 {\n    say a } b # c\n    step }\n", "x/a.steps")
     load, forward, repeat = script.statements
-    assert isinstance(load, Line)
+    assert isinstance(load, StepsLine)
     assert (load.number, load.column, load.text) == (2, 1, "load mlp")
-    assert forward == Line(c.Forward(), 2, "forward", 11)
+    assert forward == StepsLine(c.Forward(), 2, "forward", 11)
     assert isinstance(repeat, Repeat)
     assert repeat.count == 2
-    assert repeat.body == (Line(c.Say("a } b # c"), 5, "say a } b # c", 5), Line(c.Step(), 6, "step", 5))
+    assert repeat.body == (StepsLine(c.Say("a } b # c"), 5, "say a } b # c", 5), StepsLine(c.Step(), 6, "step", 5))
 
 
 def test_load_looks_beside_the_script(tmp_path: Path) -> None:
     (tmp_path / "a.steps").write_text("load model.py:make seed=3\n")
     (line,) = read_script(str(tmp_path / "a.steps")).statements
-    assert line == Line(c.Load("model.py:make", 3, "auto", str(tmp_path)), 1, "load model.py:make seed=3")
+    assert line == StepsLine(c.Load("model.py:make", 3, "auto", str(tmp_path)), 1, "load model.py:make seed=3")
 
 
 def test_one_line_and_several_are_the_same_block() -> None:
@@ -51,7 +51,7 @@ def test_one_line_and_several_are_the_same_block() -> None:
     (several,) = parse_line("repeat 3 {\n\n  forward # comment with }\n  backward;\n}")
     assert isinstance(one, Repeat)
     assert isinstance(several, Repeat)
-    commands = [[s.command for s in block.body if isinstance(s, Line)] for block in (one, several)]
+    commands = [[s.command for s in block.body if isinstance(s, StepsLine)] for block in (one, several)]
     assert commands == [[c.Forward(), c.Backward()]] * 2
 
 
@@ -59,7 +59,7 @@ def test_expect_error_holds_its_text_and_commands() -> None:
     (block,) = parse_line('expect error "a \\"second\\" time" { backward; repeat 2 { step } }')
     assert isinstance(block, ExpectError)
     assert block.error == 'a "second" time'
-    assert [type(s) for s in block.body] == [Line, Repeat]
+    assert [type(s) for s in block.body] == [StepsLine, Repeat]
 
 
 def test_quotes_protect_every_sign() -> None:
@@ -68,7 +68,7 @@ def test_quotes_protect_every_sign() -> None:
 
 def test_windows_line_ends_and_a_byte_order_mark_are_no_matter() -> None:
     script = parse_script("\ufeffload mlp\r\nsay hi\r\n", "a.steps")
-    assert [s.command for s in script.statements if isinstance(s, Line)][1] == c.Say("hi")
+    assert [s.command for s in script.statements if isinstance(s, StepsLine)][1] == c.Say("hi")
 
 
 def test_nothing_is_an_empty_script() -> None:

@@ -11,7 +11,7 @@ from gradstep.session.local import Session
 from gradstep.steps.headless import Headless
 from gradstep.steps.language.parse import parse_script, read_script
 from gradstep.steps.record import HEADER, Recorder, last_path, save, script_text
-from gradstep.steps.runner import Runner
+from gradstep.steps.runner import StepsRunner
 from gradstep.values import commands as c
 from gradstep.values.expressions import Name
 from gradstep.values.views import Digest, LookDigest
@@ -25,7 +25,7 @@ def lines(commands: list[c.Command]) -> list[str]:
 
 
 def walked(text: str) -> list[c.Command]:
-    runner = Runner(parse_script(text, "/a.steps"))
+    runner = StepsRunner(parse_script(text, "/a.steps"))
     ran: list[c.Command] = []
     while runner.line is not None:
         ran.append(runner.line.command)

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gradstep.steps.language.parse import parse_script
-from gradstep.steps.language.script import Line, Repeat, Script, Statement
-from gradstep.steps.runner import Failure, Runner
+from gradstep.steps.language.script import Repeat, Script, Statement, StepsLine
+from gradstep.steps.runner import Failure, StepsRunner
 from gradstep.values.commands import Forward, line_of
 from gradstep.values.outcomes import Problem
 
@@ -17,7 +17,7 @@ NOT_HELD = Problem(kind="expectation", title="does not hold", what="a second tim
 
 def walk(text: str, problems: dict[int, Problem] | None = None) -> tuple[list[str], list[Failure]]:
     """Return the commands in the order they ran, the n-th (from 1) meeting its problem, and the failures."""
-    runner = Runner(parse_script(text, "a.steps"))
+    runner = StepsRunner(parse_script(text, "a.steps"))
     ran: list[str] = []
     failures: list[Failure] = []
     while runner.line is not None:
@@ -39,7 +39,7 @@ def test_a_repeat_ends_where_the_script_does() -> None:
 
 
 def test_a_huge_repeat_takes_no_room_and_knows_its_turn() -> None:
-    runner = Runner(parse_script("repeat 1000000000 { forward\n step }", "a.steps"))
+    runner = StepsRunner(parse_script("repeat 1000000000 { forward\n step }", "a.steps"))
     for _ in range(2_001):
         runner.feed(None)
     assert runner.line is not None
@@ -90,14 +90,14 @@ def test_an_outer_block_takes_what_the_inner_does_not() -> None:
 
 def flat(statements: tuple[Statement, ...]) -> Iterator[str]:
     for statement in statements:
-        if isinstance(statement, Line):
+        if isinstance(statement, StepsLine):
             yield statement.text
         elif isinstance(statement, Repeat):
             for _ in range(statement.count):
                 yield from flat(statement.body)
 
 
-LEAF = st.integers(0, 99).map(lambda n: Line(Forward(), 1, str(n)))
+LEAF = st.integers(0, 99).map(lambda n: StepsLine(Forward(), 1, str(n)))
 TREES = st.recursive(
     LEAF,
     lambda inner: st.builds(
@@ -111,7 +111,7 @@ TREES = st.recursive(
 
 @given(st.lists(TREES, max_size=4).map(tuple))
 def test_the_walk_is_the_script_written_out(statements: tuple[Statement, ...]) -> None:
-    runner = Runner(Script("a.steps", (), statements))
+    runner = StepsRunner(Script("a.steps", (), statements))
     ran: list[str] = []
     while runner.line is not None:
         ran.append(runner.line.text)
@@ -121,7 +121,7 @@ def test_the_walk_is_the_script_written_out(statements: tuple[Statement, ...]) -
 
 @given(st.lists(TREES, min_size=1, max_size=4).map(tuple), st.data())
 def test_it_goes_back_to_any_place_it_was_at(statements: tuple[Statement, ...], data: st.DataObject) -> None:
-    runner = Runner(Script("a.steps", (), statements))
+    runner = StepsRunner(Script("a.steps", (), statements))
     places = [runner.place]
     while runner.line is not None:
         runner.feed(None)
@@ -137,7 +137,7 @@ def test_it_goes_back_to_any_place_it_was_at(statements: tuple[Statement, ...], 
 
 
 def test_it_goes_back_into_a_block_that_awaits_an_error() -> None:
-    runner = Runner(parse_script('expect error "second" { forward; repeat 2 { backward } }\nstep', "a.steps"))
+    runner = StepsRunner(parse_script('expect error "second" { forward; repeat 2 { backward } }\nstep', "a.steps"))
     for _ in range(2):
         runner.feed(None)
     place = runner.place

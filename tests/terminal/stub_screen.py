@@ -9,7 +9,7 @@ import sys
 import termios
 import tty
 
-from gradstep.session.transport.process import Link
+from gradstep.session.transport.process import EngineLink
 from gradstep.session.transport.remote import RemoteSession
 from gradstep.values.commands import Backward, Continue, Forward, Over, Step
 from gradstep.values.outcomes import Output
@@ -18,7 +18,7 @@ COMMANDS = {b"f": Forward(), b"b": Backward(), b"s": Step(), b"c": Continue(), b
 
 
 async def run() -> int:
-    link = Link(socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2]), int(sys.argv[3]), None)
+    link = EngineLink(socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2]), int(sys.argv[3]), None)
     session = RemoteSession(link)
 
     def note(event: object) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
-from gradstep.session.protocol import Terminal
+from gradstep.session.protocol import ScriptTerminal
 from gradstep.values.commands import Backward, Command, Forward, Let, Load, NextBatch, Print, Show, Step, ZeroGrad
 from gradstep.values.expressions import expression_line
 from gradstep.values.outcomes import Event, Frame, Outcome, Problem, Stop
@@ -53,7 +53,7 @@ class FakeSession:
 
     def __init__(self, loaded: bool = False) -> None:
         self.on_event: Callable[[Event], None] = lambda event: None
-        self.terminal: Terminal | None = None
+        self.terminal: ScriptTerminal | None = None
         self.stop = Stop()
         self.executed: list[Command] = []
         self.looks: list[tuple[Request, ...]] = []

@@ -8,9 +8,9 @@ import pytest
 from msgspec import Struct
 
 from gradstep.values.commands import COMMANDS, line_of
-from gradstep.values.commands.arguments import Given, Option, choice, count, flag, name, truth_option
+from gradstep.values.commands.arguments import Option, ParsedOption, choice, count, flag, name, truth_option
 from gradstep.values.commands.statement_error import StatementError
-from gradstep.values.commands.syntax import Form, Syntax, Word, grammar_of
+from gradstep.values.commands.syntax import CommandForm, Syntax, Word, grammar_of
 
 
 class Toy(Struct, frozen=True, tag=True):
@@ -19,8 +19,8 @@ class Toy(Struct, frozen=True, tag=True):
     syntax: ClassVar = Syntax(
         Word("melt", "melt 0.* twice", "Melt.", {"on": False}),
         Word("chill", "chill 0.*", "Chill.", {"on": True}),
-        Form(name("what"), choice("how", ("once", "twice"), optional=True), truth_option("slow")),
-        Form(count("times"), flag("gently", "gently", optional=True)),
+        CommandForm(name("what"), choice("how", ("once", "twice"), optional=True), truth_option("slow")),
+        CommandForm(count("times"), flag("gently", "gently", optional=True)),
         role="edit",
     )
     on: bool
@@ -47,21 +47,21 @@ def test_a_command_is_written_in_the_form_that_has_its_fields(command: Toy, line
 
 def test_a_statement_gives_the_fields_of_its_word_its_arguments_and_its_options() -> None:
     first, second = Toy.syntax.forms
-    assert Toy.syntax.read(Toy, first, "melt!", ["0.*", None, Given("slow", "true")]) == Toy(
+    assert Toy.syntax.read(Toy, first, "melt!", ["0.*", None, ParsedOption("slow", "true")]) == Toy(
         False, "0.*", slow=True, over=True
     )
     assert Toy.syntax.read(Toy, second, "chill", ["3", "gently"]) == Toy(True, times=3, gently=True)
 
 
 def test_options_that_are_unknown_or_twice_are_refused_with_a_remedy() -> None:
-    form = Form(Option("from"), Option("size"))
+    form = CommandForm(Option("from"), Option("size"))
     with pytest.raises(StatementError, match="`toy` has no option `form`") as misfit:
-        form.read("toy", [Given("form", "1")])
+        form.read("toy", [ParsedOption("form", "1")])
     assert misfit.value.remedy == "Did you mean `from`?"
     with pytest.raises(StatementError, match="`size` is given twice"):
-        form.read("toy", [Given("size", "1"), Given("size", "1")])
+        form.read("toy", [ParsedOption("size", "1"), ParsedOption("size", "1")])
     with pytest.raises(StatementError) as misfit:
-        Form().read("toy", [Given("size", "1")])
+        CommandForm().read("toy", [ParsedOption("size", "1")])
     assert misfit.value.remedy == "It takes no options."
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from msgspec import msgpack
 
 from gradstep.steps.language.parse import parse_line
-from gradstep.steps.language.script import Line
+from gradstep.steps.language.script import StepsLine
 from gradstep.values import commands as c
 from gradstep.values import expressions as x
 from gradstep.values.expressions import PLAIN_NAME, RESERVED, expression_line, is_word
@@ -115,7 +115,7 @@ COMMANDS = st.one_of(
 
 def parsed(line: str) -> c.Command:
     (statement,) = parse_line(line)
-    assert isinstance(statement, Line)
+    assert isinstance(statement, StepsLine)
     return statement.command
 
 

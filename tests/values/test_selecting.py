@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gradstep.steps.language.faults import ScriptError
 from gradstep.steps.language.parse import parse_line
-from gradstep.steps.language.script import Line
+from gradstep.steps.language.script import StepsLine
 from gradstep.values.commands import Show
 from gradstep.values.errors import GradstepError
 from gradstep.values.expressions import Attribute, Expression, Index, Name, Number, Span, Unary
@@ -27,7 +27,7 @@ def as_a_script_reads_it(text: str) -> Expression | None:
         (line,) = parse_line(f"show {text}")
     except ScriptError:
         return None
-    assert isinstance(line, Line)
+    assert isinstance(line, StepsLine)
     assert isinstance(line.command, Show)
     return line.command.what
 

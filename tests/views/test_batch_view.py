@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from gradstep.session.local import Session
 from gradstep.steps.language.parse import parse_line
-from gradstep.steps.language.script import Line
+from gradstep.steps.language.script import StepsLine
 from gradstep.values.commands import Load
 from gradstep.values.views import LookDigest, LookTensor, TensorView
 from gradstep.values.views.training import BatchView, LookBatch, LookLayers
@@ -353,7 +353,7 @@ def test_a_sample_has_an_expression_that_shows_it(kind: str) -> None:
     found = view(s)
     assert found.input == {"pair": "input", "dict": "batch.tokens", "alone": "batch"}[kind]
     [shown] = parse_line(f"show {found.input}[2]")
-    assert isinstance(shown, Line)
+    assert isinstance(shown, StepsLine)
     assert s.execute(shown.command).ok
     [seen] = s.look(LookTensor(rows=9))
     assert isinstance(seen, TensorView)

@@ -10,7 +10,7 @@ from gradstep import Session
 from gradstep.engine.history.travel import visit
 from gradstep.session.local import Session as Local
 from gradstep.steps.language.parse import parse_line
-from gradstep.steps.language.script import Line
+from gradstep.steps.language.script import StepsLine
 from gradstep.values.views import NoView, Request, View
 from gradstep.values.views.tensor import Between, LookPlace, LookTensor, PlaceView, TensorView
 
@@ -22,7 +22,7 @@ def typed(text: str) -> Local:
     """Return a session that has carried lines out."""
     made = Session(history=1 << 30)
     for statement in (each for line in text.splitlines() for each in parse_line(line)):
-        assert isinstance(statement, Line)
+        assert isinstance(statement, StepsLine)
         assert made.execute(statement.command).ok
     return made
 

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from gradstep.session.script_session import ScriptSession
 from gradstep.steps.language.parse import parse_line
-from gradstep.steps.language.script import Line
+from gradstep.steps.language.script import StepsLine
 from gradstep.values import commands as cmd
 from gradstep.values.outcomes import Outcome
 from gradstep.values.views.inside import LookSource, SourceView
@@ -64,7 +64,7 @@ def variables(view: StackView) -> dict[str, Variable]:
 
 def run(session: ScriptSession, line: str) -> Outcome:
     (statement,) = parse_line(line)
-    assert isinstance(statement, Line)
+    assert isinstance(statement, StepsLine)
     return session.execute(statement.command)
 
 

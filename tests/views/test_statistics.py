@@ -21,7 +21,7 @@ from gradstep.values.commands import Backward, Forward, Step
 from gradstep.values.views.tensor import EXTREMES, LookPlace, PlaceView, Statistics
 from gradstep.views.tensor import goto
 from gradstep.views.tensor import statistics as room
-from gradstep.views.tensor.before_after import Side, statistics_of
+from gradstep.views.tensor.before_after import BeforeAfter, statistics_of
 from gradstep.views.tensor.goto import place_view
 from gradstep.views.tensor.view import Selection
 from gradstep.workload import Workload
@@ -31,7 +31,7 @@ DTYPES += [torch.complex64, torch.float8_e4m3fn]
 
 
 def of(tensor: Tensor, before: Tensor | None = None, bins: int = 8, *items: Any, quantity: str = "value") -> Statistics:
-    side = Side("it", tensor, before, "kept" if before is not None else "unknown")
+    side = BeforeAfter("it", tensor, before, "kept" if before is not None else "unknown")
     return statistics_of(side, cut(tensor.shape, items), quantity, bins)  # type: ignore[arg-type]
 
 

@@ -13,7 +13,7 @@ ELEMENTS = 24
 STEP = 1e-6
 
 
-class Gradients(Request):
+class GradientCheck(Request):
     """Compares `.grad` of a float64 copy with central differences, at sampled elements of each parameter."""
 
     rule = Rule(

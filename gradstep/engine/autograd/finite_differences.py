@@ -36,7 +36,7 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class Check:
+class FiniteDifference:
     """The difference of J from finite differences."""
 
     error: float
@@ -63,7 +63,7 @@ def compare(node: Node, edge: int, output: int = 0) -> Verdict:
     return Verdict(made.agrees, f"J {verb} with finite differences: {made.how}, {off}")
 
 
-def check(node: Node, edge: int, output: int = 0) -> Check | Refusal:
+def check(node: Node, edge: int, output: int = 0) -> FiniteDifference | Refusal:
     """Compare J with central differences of the operation, in double precision.
 
     Args:
@@ -94,7 +94,7 @@ def check(node: Node, edge: int, output: int = 0) -> Check | Refusal:
     if differences.kinks and differences.kinks == differences.seen:
         return Refusal("nothing", "the operation has a kink, such as a tie, everywhere it would be compared")
     left = f", {differences.kinks:,} of {differences.seen:,} differences skipped at a kink, such as a tie"
-    return Check(error, tolerance, how + left * bool(differences.kinks))
+    return FiniteDifference(error, tolerance, how + left * bool(differences.kinks))
 
 
 def _infinite(found: Jacobian, made: Tensor, wanted: Tensor) -> Refusal:

@@ -19,7 +19,7 @@ from torch.autograd.graph import Node
 
 from gradstep.engine.autograd.finite_differences import KINK, Verdict
 from gradstep.engine.numbers.selection import index_text, unravel
-from gradstep.engine.observe.functions import KEPT, Applied, Given, unobserved
+from gradstep.engine.observe.functions import KEPT, Applied, FunctionArguments, unobserved
 from gradstep.values.numbers import short
 
 STEP, ATOL, RTOL = 1e-6, 1e-5, 1e-3
@@ -76,7 +76,7 @@ def _checked(name: str, call: _FunctionCall) -> tuple[Verdict, ...]:
 class _FunctionCall:
     """One call of a custom Function as a function of the tensors that required grad, on float64 copies."""
 
-    def __init__(self, function: Any, given: Given) -> None:
+    def __init__(self, function: Any, given: FunctionArguments) -> None:
         self._function = function
         self._arguments = [_double(each) if isinstance(each, Tensor) else each for each in given.arguments]
         generator = torch.Generator().manual_seed(0)

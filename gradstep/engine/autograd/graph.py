@@ -19,7 +19,7 @@ from gradstep.engine.observe.other_threads import Elsewhere
 from gradstep.engine.observe.source_lines import Lines, SourcePlace
 
 
-class Call(NamedTuple):
+class ModuleCall(NamedTuple):
     """One call of a module during a forward."""
 
     path: str
@@ -43,7 +43,7 @@ class Owners:
     numbers: list[int] = field(default_factory=list)
     paths: list[str | None] = field(default_factory=list)
     running: list[int] = field(default_factory=list)
-    calls: list[Call] = field(default_factory=list)
+    calls: list[ModuleCall] = field(default_factory=list)
     """All calls, in the order in which they began."""
     applied: Applied = field(default_factory=Applied)
     """The inputs of the custom Functions."""
@@ -58,7 +58,7 @@ class Owners:
         with self.elsewhere.lock:
             times = self._times[path] = self._times.get(path, 0) + 1
             call = len(self.calls)
-            self.calls.append(Call(path, times, self._open[-1] if self._open else -1, given))
+            self.calls.append(ModuleCall(path, times, self._open[-1] if self._open else -1, given))
         if away:
             self.elsewhere.enter(call, number)
         else:

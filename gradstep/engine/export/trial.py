@@ -31,7 +31,7 @@ exec(compile(open(__file__, encoding="utf-8").read(), __file__, "exec"))
 """Does what `python FILE` does where gradstep is not installed."""
 
 
-class Trial(NamedTuple):
+class TrialResult(NamedTuple):
     """The result of a run."""
 
     seconds: float
@@ -41,7 +41,7 @@ class Trial(NamedTuple):
     """What it raised, with the line; empty if it succeeded."""
 
 
-def run(program: Path) -> Trial:
+def run(program: Path) -> TrialResult:
     """Run a program to its end.
 
     Raises:
@@ -58,13 +58,13 @@ def run(program: Path) -> Trial:
         try:
             status = process.wait(LONG)
         except subprocess.TimeoutExpired:
-            return Trial(LONG, False, "")
+            return TrialResult(LONG, False, "")
         finally:
             process.kill()
             process.wait()
         errors.seek(0)
         stderr = errors.read().decode("utf-8", "replace")
-    return Trial(time.monotonic() - began, True, fault_of(program, status, stderr))
+    return TrialResult(time.monotonic() - began, True, fault_of(program, status, stderr))
 
 
 def fault_of(program: Path, status: int, stderr: str) -> str:

@@ -75,7 +75,7 @@ class Standing(NamedTuple):
     value: Tensor | None = None
 
 
-class Moment(NamedTuple):
+class LineEffect(NamedTuple):
     """The effect of one part of one line."""
 
     line: AccountLine
@@ -91,13 +91,13 @@ Pick: TypeAlias = "Callable[[Amount], Tensor | None]"
 """Selects the part of an amount to follow: the whole tensor, or an element; None where it was not kept."""
 
 
-def replayed(lines: tuple[AccountLine, ...], pick: Pick) -> Iterator[Moment]:
+def replayed(lines: tuple[AccountLine, ...], pick: Pick) -> Iterator[LineEffect]:
     """Yield the effect of each line, adding as the engine does: in its order, in the dtype of `.grad`."""
     now = Standing()
     for place, line in enumerate(lines):
         if line.kind == "step" or not line.parts:
             after = now if line.kind == "step" else Standing()
-            yield Moment(line, place, None, now, None, after)
+            yield LineEffect(line, place, None, now, None, after)
             now = after
         for part in line.parts:
             picked = pick(part)
@@ -109,7 +109,7 @@ def replayed(lines: tuple[AccountLine, ...], pick: Pick) -> Iterator[Moment]:
                 after = Standing(value=picked if now.value is None else now.value + picked)
             else:
                 after = now
-            yield Moment(line, place, part, now, picked, after)
+            yield LineEffect(line, place, part, now, picked, after)
             now = after
 
 

@@ -25,7 +25,7 @@ class AddendsRequest(NamedTuple):
     element: Index
 
 
-class Recorded(NamedTuple):
+class BackwardAddends(NamedTuple):
     """The effect of one backward on one `.grad`."""
 
     found: Amount | None
@@ -71,14 +71,14 @@ class Addends:
         if event.gradient is not None:
             self._parts[self._names[event.leaf]].append(Amount.of(event.gradient, self._element(event.leaf)))
 
-    def recorded(self, name: str) -> Recorded | None:
+    def recorded(self, name: str) -> BackwardAddends | None:
         """Return what the last backward added to a `.grad` that it wrote; None where that was not recorded."""
         if name not in self._parts:
             return None
         grad, hooks = self._parameters[name].grad, self._parameters[name]._post_accumulate_grad_hooks
         if grad is not None and not hooks:  # they run after the sum and may write it
             self._seen[name] = (weakref.ref(grad), grad._version)
-        return Recorded(self._found[name], tuple(self._parts[name]), self._most)
+        return BackwardAddends(self._found[name], tuple(self._parts[name]), self._most)
 
     def _news(self, name: str, parameter: Tensor) -> Amount | None:
         """Return `.grad`, unless it is unchanged since the last recorded backward."""

@@ -79,7 +79,7 @@ def at(place: SourcePlace | None) -> str:
     return f" at {name}:{place.line} `{text_of(place)}`"
 
 
-class Term(NamedTuple):
+class ConstantTerm(NamedTuple):
     """A number that an operation adds to others that have a graph, where it has none itself."""
 
     total: Node
@@ -116,7 +116,7 @@ class Dataflow:
 
     def __init__(self, starts: Sequence[Tensor], nudged: frozenset[int] = frozenset()) -> None:
         self.ops: list[Op] = []
-        self.terms: list[Term] = []
+        self.terms: list[ConstantTerm] = []
         self.taken_out: list[int] = []
         """The operations that take numbers out of torch, as they came."""
         self._known: list[Tensor] = list(starts)  # kept alive, so that no id and no memory is used twice
@@ -194,7 +194,7 @@ class Dataflow:
         for place, tensor in enumerate(reads):
             if tensor.numel() == 1 and not tensor.requires_grad and id(tensor) in self._made:
                 value = float(tensor.detach()) * (sign if place else 1.0)
-                self.terms.append(Term(total, self._made[id(tensor)], len(self.ops), value))
+                self.terms.append(ConstantTerm(total, self._made[id(tensor)], len(self.ops), value))
 
     @property
     def _in_checkpoint(self) -> bool:

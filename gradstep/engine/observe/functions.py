@@ -44,7 +44,7 @@ def is_unobserved() -> bool:
 
 
 @dataclass
-class Given:
+class FunctionArguments:
     """The arguments of a custom Function; the tensors are detached, and share memory with the originals."""
 
     arguments: tuple[Any, ...]
@@ -68,7 +68,7 @@ class Given:
 class Applied:
     """The arguments of the custom Functions of one forward, by the sequence number of their nodes."""
 
-    given: dict[int, Given] = field(default_factory=dict)
+    given: dict[int, FunctionArguments] = field(default_factory=dict)
     _bytes: int = 0
 
     def consumer(self) -> Consumer:
@@ -94,4 +94,4 @@ class Applied:
             arguments = tuple(each.detach() if isinstance(each, Tensor) else each for each in args)
         versions = tuple(each._version if isinstance(each, Tensor) else 0 for each in arguments)
         weights = tuple(isinstance(each, nn.Parameter) for each in args)
-        self.given[event.number] = Given(arguments, needs, versions, weights)
+        self.given[event.number] = FunctionArguments(arguments, needs, versions, weights)

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from gradstep.engine.bits import same_bits
 from gradstep.engine.observe.account import AccountLine, Amount, folded, standing
-from gradstep.engine.observe.addends import Recorded
+from gradstep.engine.observe.addends import BackwardAddends
 
 
-class Entry(NamedTuple):
+class LedgerEntry(NamedTuple):
     """The account of one parameter's `.grad`."""
 
     added: int = 0
@@ -23,13 +23,13 @@ class Entry(NamedTuple):
     """True when it was last cleared to zeros."""
 
 
-_NEW, _FIRST, _FIRST_USED = Entry(), Entry(1), Entry(1, 1)
+_NEW, _FIRST, _FIRST_USED = LedgerEntry(), LedgerEntry(1), LedgerEntry(1, 1)
 
 
 class Accounts(NamedTuple):
     """A copy of the ledger; entries and lines are immutable."""
 
-    entries: dict[str, Entry]
+    entries: dict[str, LedgerEntry]
     lines: dict[str, tuple[AccountLine, ...]]
     arrived: frozenset[str] = frozenset()
 
@@ -38,7 +38,7 @@ class Ledger:
     """An entry for each parameter by name, and its lines where they are recorded."""
 
     def __init__(self) -> None:
-        self._entries: dict[str, Entry] = {}
+        self._entries: dict[str, LedgerEntry] = {}
         self._lines: dict[str, tuple[AccountLine, ...]] = {}
         self._arrived: set[str] = set()
         """The parameters that the running backward has already added to."""
@@ -48,7 +48,12 @@ class Ledger:
         self._arrived.add(name)
 
     def backward(
-        self, name: str, fresh: bool, recorded: Recorded | None = None, forward: int = 0, loss: float | None = None
+        self,
+        name: str,
+        fresh: bool,
+        recorded: BackwardAddends | None = None,
+        forward: int = 0,
+        loss: float | None = None,
     ) -> None:
         """Note that a backward wrote `.grad`.
 
@@ -61,7 +66,7 @@ class Ledger:
         """
         self._arrived.discard(name)
         added, used, zeroed = _NEW if fresh else self._entries.get(name, _NEW)
-        self._entries[name] = Entry(added + 1, used, zeroed)
+        self._entries[name] = LedgerEntry(added + 1, used, zeroed)
         if recorded is None:
             self._lines.pop(name, None)
             return
@@ -102,7 +107,7 @@ class Ledger:
 
     def cleared(self, name: str, to_none: bool, recorded: Tensor | None = None) -> None:
         """Note that `.grad` was cleared; `recorded` is the parameter, when lines are kept."""
-        self._entries[name] = Entry(zeroed=not to_none)
+        self._entries[name] = LedgerEntry(zeroed=not to_none)
         self._lines.pop(name, None)
         if recorded is not None:
             self._lines[name] = (AccountLine("cleared", () if to_none else (Amount.zeros(recorded),)),)
@@ -111,7 +116,7 @@ class Ledger:
         """Return the lines of a parameter since its `.grad` was last cleared; empty where they were not recorded."""
         return self._lines.get(name, ())
 
-    def entry(self, name: str) -> Entry:
+    def entry(self, name: str) -> LedgerEntry:
         """Return the entry of a parameter."""
         return self._entries.get(name, _NEW)
 

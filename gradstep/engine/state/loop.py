@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gradstep.engine.debuggee.debuggee import Debuggee
 from gradstep.engine.debuggee.loop import Point
-from gradstep.engine.observe.ledger import Accounts, Entry
+from gradstep.engine.observe.ledger import Accounts, LedgerEntry
 from gradstep.engine.state.part import Decoded, Part, Reader, Row, Writer, Writing
 from gradstep.engine.tensor_trees import changed, tensors_in
 
@@ -66,7 +66,7 @@ class Loop(Part[CapturedLoop]):
 
     def decode(self, held: Debuggee, file: Reader) -> Decoded:
         point = Point(**{field: file.value(value) for field, value in file.state["point"].items()})
-        accounts = Accounts({name: Entry(*entry) for name, entry in file.state["ledger"].items()}, {})
+        accounts = Accounts({name: LedgerEntry(*entry) for name, entry in file.state["ledger"].items()}, {})
         return Decoded(lambda: self.restore(held, CapturedLoop(point, accounts, torch.is_grad_enabled())))
 
     def differ_in_files(self, one: Reader, other: Reader) -> Iterator[str]:

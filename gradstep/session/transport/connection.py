@@ -13,7 +13,7 @@ from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
 
-from gradstep.session.transport.process import Link, exit_words, oom_kills
+from gradstep.session.transport.process import EngineLink, exit_words, oom_kills
 from gradstep.session.transport.shell import read_reports
 from gradstep.session.transport.wire import Frames
 
@@ -43,7 +43,7 @@ class Callbacks(NamedTuple):
 class Connection:
     """One engine as the event loop sees it: its socket, the pipe of its output, and its process."""
 
-    def __init__(self, link: Link, callbacks: Callbacks) -> None:
+    def __init__(self, link: EngineLink, callbacks: Callbacks) -> None:
         """Hold a link; nothing is read before `join`."""
         self._link = link
         self._callbacks = callbacks

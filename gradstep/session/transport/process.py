@@ -39,7 +39,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 @dataclass
-class Link:
+class EngineLink:
     """One engine as the screen sees it.
 
     Attributes:
@@ -72,7 +72,7 @@ def spawn_engine(
     history_offload: bool = False,
     script: bool = False,
     python: str = "",
-) -> Link:
+) -> EngineLink:
     """Start an engine process that runs `main` of a module.
 
     With `script` it runs a script, in its own terminal, and on another interpreter where `python` is given.
@@ -107,7 +107,7 @@ def spawn_engine(
         os.close(into)
         if script:
             os.close(reports)
-    return Link(ours, output, process.pid, process, report)
+    return EngineLink(ours, output, process.pid, process, report)
 
 
 def die_with(parent: int, by: int = signal.SIGKILL) -> None:

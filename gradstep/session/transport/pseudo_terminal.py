@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from gradstep.session.transport.process import Link
+from gradstep.session.transport.process import EngineLink
 
 _READ = {"x86_64": "0", "aarch64": "63"}.get(platform.machine(), "")
 """The number of the system call `read`, as /proc/PID/syscall has it."""
@@ -22,7 +22,7 @@ _SELECT = {"x86_64": ("23", "270", "7", "271", "232", "281"), "aarch64": ("72", 
 class PseudoTerminal:
     """The terminal of the script that a link is to; its descriptor is non-blocking."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: EngineLink) -> None:
         self._link, self._descriptor = link, link.output
 
     def write(self, text: str) -> bool:

@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from gradstep.session.protocol import Terminal
+from gradstep.session.protocol import ScriptTerminal
 from gradstep.session.transport.connection import Callbacks, Connection
-from gradstep.session.transport.process import Link, spawn_engine
+from gradstep.session.transport.process import EngineLink, spawn_engine
 from gradstep.session.transport.pseudo_terminal import PseudoTerminal
 from gradstep.session.transport.wire import (
     UNENCODABLE,
@@ -43,13 +43,13 @@ class RemoteSession:
     first await.
     """
 
-    def __init__(self, link: Link, start: Callable[[], Link] | None = None) -> None:
+    def __init__(self, link: EngineLink, start: Callable[[], EngineLink] | None = None) -> None:
         """Hold an engine; `start` starts another one in its place, None if that is impossible."""
         self.on_event: Callable[[Event], None] = _ignore
         self._start = start
         self._begin(link)
 
-    def _begin(self, link: Link) -> None:
+    def _begin(self, link: EngineLink) -> None:
         self._link = link
         self._connection = Connection(link, Callbacks(self._receive, self._printed, self._finish))
         self._terminal = PseudoTerminal(link) if link.report >= 0 else None
@@ -80,7 +80,7 @@ class RemoteSession:
         return self._stop
 
     @property
-    def terminal(self) -> Terminal | None:
+    def terminal(self) -> ScriptTerminal | None:
         """The script's terminal; None for a held workload."""
         return self._terminal
 

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from gradstep.steps.language.words import SYNTAX, WORDS
 from gradstep.values.commands import SETTINGS
 from gradstep.values.commands.arguments import Argument, Option
-from gradstep.values.commands.syntax import Form, Syntax
+from gradstep.values.commands.syntax import CommandForm, Syntax
 from gradstep.values.expressions import name_line
 from gradstep.values.views import Names
 
@@ -32,7 +32,7 @@ def complete(text: str, names: Names | None, own: Mapping[str, Syntax] = Mapping
     return list(dict.fromkeys(line for form in forms for line in _in_form(text, form, rest, names)))
 
 
-def _in_form(text: str, form: Form, rest: str, names: Names | None) -> list[str]:
+def _in_form(text: str, form: CommandForm, rest: str, names: Names | None) -> list[str]:
     """Complete what follows a command word, according to one of its forms."""
     rules = {argument.rule for argument in form.arguments}
     if '"="' in rules:

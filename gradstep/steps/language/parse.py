@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from msgspec.structs import replace
 
 from gradstep.steps.language.faults import Fault, ScriptError
-from gradstep.steps.language.script import ExpectError, Line, Repeat, Script, Statement
+from gradstep.steps.language.script import ExpectError, Repeat, Script, Statement, StepsLine
 from gradstep.values.commands import Command, EditCommand, Say, Try, for_replay
 from gradstep.values.commands.statement_error import StatementError
 from gradstep.values.commands.time_travel import NO_CHANGE
@@ -100,7 +100,7 @@ class _Parser:
                 if raw.text in ("{", "}"):
                     return None if raw.body is None else next(iter(self.statements(raw.body, depth + 1)), None)
             if raw.body is None:
-                return Line(self.command(raw), raw.line, raw.text, raw.column)
+                return StepsLine(self.command(raw), raw.line, raw.text, raw.column)
             return self.block(raw, raw.body, depth)
         except StatementError as error:
             self.statement_fault(raw, error)
@@ -143,14 +143,16 @@ class _Parser:
         if not body:
             raise StatementError("the block is empty", "", "Put a command between its braces.", 0, len(raw.text))
         if isinstance(header, Try):
-            return Line(self.trial(raw, header, inner), raw.line, raw.text, raw.column)
+            return StepsLine(self.trial(raw, header, inner), raw.line, raw.text, raw.column)
         if isinstance(header, str):
             return ExpectError(header, inner, raw.line, raw.text, raw.column)
         return Repeat(header, inner, raw.line, raw.text, raw.column)
 
     def trial(self, raw: RawBlock, header: Try, inner: tuple[Statement, ...]) -> Try:
         """Return the `try` of a block of edits."""
-        changes = [each.command for each in inner if isinstance(each, Line) and isinstance(each.command, EditCommand)]
+        changes = [
+            each.command for each in inner if isinstance(each, StepsLine) and isinstance(each.command, EditCommand)
+        ]
         if len(changes) < len(inner):
             raise StatementError("the block of a `try` may only have edits", *NO_CHANGE, 0, len(raw.text))
         return replace(header, changes=tuple(changes))

@@ -10,7 +10,7 @@ from msgspec import Struct
 from gradstep.values.commands import Command, Run, syntax_of
 
 
-class Line(Struct, frozen=True):
+class StepsLine(Struct, frozen=True):
     """A command and its position.
 
     `number` is the line in the file and `column` the column, both from 1; `text` is the command as written.
@@ -42,7 +42,7 @@ class ExpectError(Struct, frozen=True):
     column: int = 1
 
 
-Statement: TypeAlias = Line | Repeat | ExpectError
+Statement: TypeAlias = StepsLine | Repeat | ExpectError
 
 
 class Script(Struct, frozen=True):
@@ -58,7 +58,7 @@ class Script(Struct, frozen=True):
 
     def runs(self) -> bool:
         """Return whether it runs a training script, rather than a workload."""
-        return any(isinstance(each, Line) and isinstance(each.command, Run) for each in self.statements)
+        return any(isinstance(each, StepsLine) and isinstance(each.command, Run) for each in self.statements)
 
     def inside(self) -> bool:
         """Return whether it may stop inside a phase."""
@@ -75,7 +75,7 @@ class Script(Struct, frozen=True):
 
 def _needs(statements: Iterable[Statement], what: Container[str]) -> bool:
     return any(
-        syntax_of(each.command).needs in what if isinstance(each, Line) else _needs(each.body, what)
+        syntax_of(each.command).needs in what if isinstance(each, StepsLine) else _needs(each.body, what)
         for each in statements
     )
 

@@ -13,16 +13,16 @@ from lark import Token, v_args
 from gradstep.steps.language.terms import ToTerms, unquote
 from gradstep.values import expressions as x
 from gradstep.values.commands import Try
-from gradstep.values.commands.arguments import Given
+from gradstep.values.commands.arguments import ParsedOption
 from gradstep.values.commands.statement_error import StatementError, integer, place
-from gradstep.values.commands.syntax import Form
+from gradstep.values.commands.syntax import CommandForm
 
 
 @v_args(inline=True)
 class ToValues(ToTerms):
     """Builds commands and the expressions in them."""
 
-    def __init__(self, makers: Mapping[str, tuple[Any, Form]]) -> None:
+    def __init__(self, makers: Mapping[str, tuple[Any, CommandForm]]) -> None:
         """Add the rules of the command declarations: each by its name, with its command and form."""
         super().__init__()
         for name, (kind, form) in makers.items():
@@ -40,7 +40,7 @@ class ToValues(ToTerms):
     def expect_error(self, _word: Token, _error: Token, text: Token) -> str:
         return unquote(text)
 
-    def try_block(self, _word: Token, *options: Given) -> Try:
+    def try_block(self, _word: Token, *options: ParsedOption) -> Try:
         return Try((), **Try.syntax.forms[0].read("try", [None, *options]))
 
     # arguments
@@ -53,13 +53,13 @@ class ToValues(ToTerms):
             raise StatementError("the name is empty", "", "", *place(text))
         return Token("STRING", value, text.start_pos)
 
-    def option(self, name: Token, value: Token) -> Given:
-        return Given(name, value)
+    def option(self, name: Token, value: Token) -> ParsedOption:
+        return ParsedOption(name, value)
 
-    def hyper(self, name: Token, value: x.Expression) -> Given:
-        return Given(name, value)
+    def hyper(self, name: Token, value: x.Expression) -> ParsedOption:
+        return ParsedOption(name, value)
 
 
-def _made(kind: Any, form: Form, children: list[Any]) -> object:
+def _made(kind: Any, form: CommandForm, children: list[Any]) -> object:
     first, *given = children
     return kind.syntax.read(kind, form, first, given)

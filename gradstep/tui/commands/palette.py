@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from gradstep.tui.screen import StepScreen
 
 
-class Entry(NamedTuple):
+class PaletteEntry(NamedTuple):
     """An entry of the palette: a name, a help line, an action, and the word that matches it exactly."""
 
     name: str
@@ -21,7 +21,7 @@ class Entry(NamedTuple):
     word: str
 
 
-def entries(screen: StepScreen) -> list[Entry]:
+def entries(screen: StepScreen) -> list[PaletteEntry]:
     """Return the entries that apply now: each key, and each command without a key."""
     from gradstep.steps.language.words import WORDS
     from gradstep.tui.commands.screen_commands import SCREEN_WORDS
@@ -29,20 +29,20 @@ def entries(screen: StepScreen) -> list[Entry]:
     keys = [key for key in screen.keyboard.keys if key.in_palette and screen.applies(key.id)]
     names = [f"{key.label}  ({key.shown})" if key.shown else key.label for key in keys]
     offered = [
-        Entry(name, key.help, partial(screen.action_press, key.id), key.label)
+        PaletteEntry(name, key.help, partial(screen.action_press, key.id), key.label)
         for name, key in zip(names, keys, strict=True)
     ]
     # a key with another label does less than the command: `break` sets any breakpoint, its key one here
     has_key = {key.label.replace(" ", "_") for key in screen.keyboard.keys}
     commands = [*(word for word in WORDS if screen.showing.takes(word.word)), *SCREEN_WORDS]
     return offered + [
-        Entry(f":{word.word}", word.help, partial(screen.typing.begin, f"{word.word} "), word.word)
+        PaletteEntry(f":{word.word}", word.help, partial(screen.typing.begin, f"{word.word} "), word.word)
         for word in commands
         if word.word not in has_key
     ]
 
 
-def rank(entry: Entry, query: str, match: Callable[[str], float]) -> float:
+def rank(entry: PaletteEntry, query: str, match: Callable[[str], float]) -> float:
     """Return how well an entry matches: the exact word first, then a prefix, then the rest; 0 for no match."""
     typed, word = query.strip().lstrip(":").lower(), entry.word.lower()
     fit = max(match(entry.name), match(entry.text) * 0.5)
@@ -53,7 +53,7 @@ class Commands(Provider):
     """Offers keys and command words."""
 
     @property
-    def _entries(self) -> list[Entry]:
+    def _entries(self) -> list[PaletteEntry]:
         return entries(self.screen)  # type: ignore[arg-type]
 
     async def discover(self) -> Hits:

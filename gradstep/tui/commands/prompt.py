@@ -9,7 +9,7 @@ from textual.binding import Binding, BindingType
 from textual.widgets import Input
 
 
-class Writer(Protocol):
+class PromptListener(Protocol):
     """Receives what is typed in the command line, at once: the next key may be meant for something else."""
 
     def complete(self, line: str) -> Sequence[str]:
@@ -73,7 +73,7 @@ class CommandLine(TypedLine):
         Binding("escape", "leave", "leave", show=False, id="line.leave"),
     ]
 
-    def __init__(self, history: Sequence[str], writer: Writer) -> None:
+    def __init__(self, history: Sequence[str], writer: PromptListener) -> None:
         """Prepare a line.
 
         Args:

@@ -7,8 +7,8 @@ import re
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from gradstep.steps.language.script import Line, Repeat, Script, Statement
-from gradstep.steps.runner import Runner
+from gradstep.steps.language.script import Repeat, Script, Statement, StepsLine
+from gradstep.steps.runner import StepsRunner
 from gradstep.tui.commands.jobs import Job, Program
 from gradstep.tui.panels.script import OpenScript
 from gradstep.values.commands import Command, Into, Load, Run, Say, TravelCommand, Try
@@ -25,7 +25,7 @@ class StatementRunner:
     """
 
     def __init__(self, statements: Sequence[Statement], *, replay: bool = False) -> None:
-        self._runner = Runner(Script(":", (), tuple(statements)))
+        self._runner = StepsRunner(Script(":", (), tuple(statements)))
         self._done, self.total = 0, commands_in(statements)
         self._replays = replay
 
@@ -57,14 +57,14 @@ def commands_in(statements: Sequence[Statement]) -> int:
     """Return the number of commands in statements, with repeats unrolled."""
     total = 0
     for statement in statements:
-        if isinstance(statement, Line):
+        if isinstance(statement, StepsLine):
             total += 1
         else:
             total += commands_in(statement.body) * (statement.count if isinstance(statement, Repeat) else 1)
     return total
 
 
-def turn_words(runner: Runner) -> str:
+def turn_words(runner: StepsRunner) -> str:
     """Return the turn of the innermost repeat that has several; empty outside of one."""
     turns = [(turn, count) for turn, count in runner.turns if count > 1]
     return f"turn {turns[-1][0]:,} of {turns[-1][1]:,}" if turns else ""
@@ -103,7 +103,7 @@ class Reading:
             notify: called with notices, such as that an expected error was raised.
         """
         self._script = script
-        self._runner = Runner(script)
+        self._runner = StepsRunner(script)
         self._changed, self._notify = changed, notify
         self._done: dict[int, Command] = {}
         """The commands of the lines that have run, in the order of their first run."""
@@ -135,7 +135,9 @@ class Reading:
     @property
     def loads(self) -> bool:
         """True when the script loads a workload, or runs a training script, outside of any block."""
-        return any(isinstance(each, Line) and isinstance(each.command, Load | Run) for each in self._script.statements)
+        return any(
+            isinstance(each, StepsLine) and isinstance(each.command, Load | Run) for each in self._script.statements
+        )
 
     @property
     def preface(self) -> str:
@@ -166,7 +168,7 @@ class Reading:
 
     def restart(self) -> None:
         """Go back to the first line, with nothing run."""
-        self._runner = Runner(self._script)
+        self._runner = StepsRunner(self._script)
         self._done, self._problems, self._places, self.waits = {}, {}, {}, False
         self._changed(self.progress)
 

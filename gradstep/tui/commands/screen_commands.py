@@ -6,7 +6,7 @@ from gradstep.steps.language.words import WORDS
 from gradstep.tui.layout.layouts import LAYOUTS
 from gradstep.tui.render.tones import THEMES
 from gradstep.values.commands.arguments import file, name, whole
-from gradstep.values.commands.syntax import Form, Syntax, Word
+from gradstep.values.commands.syntax import CommandForm, Syntax, Word
 from gradstep.values.views.tensor import EXTREMES
 
 _OWN = (
@@ -16,17 +16,17 @@ _OWN = (
             "save FILE.steps",
             "Save the session so far as a script that replays it; save! overwrites a file.",
         ),
-        Form(file("path")),
+        CommandForm(file("path")),
         role="output",
     ),
     Syntax(
         Word("layout", "layout NAME", f"Switch the layout: {', '.join(LAYOUTS)}."),
-        Form(name("name", tuple(LAYOUTS))),
+        CommandForm(name("name", tuple(LAYOUTS))),
         role="note",
     ),
     Syntax(
         Word("theme", "theme NAME", "Switch the theme: dark, light or high-contrast."),
-        Form(name("name", tuple(THEMES))),
+        CommandForm(name("name", tuple(THEMES))),
         role="note",
     ),
     Syntax(
@@ -35,12 +35,12 @@ _OWN = (
             "element 3, 17",
             "Go to an element in Tensor, or to max, min, abs, change, nan or inf; with grad, of .grad.",
         ),
-        Form(name("place", EXTREMES), name("grad", dict.fromkeys(EXTREMES, ("grad",)), optional=True)),
+        CommandForm(name("place", EXTREMES), name("grad", dict.fromkeys(EXTREMES, ("grad",)), optional=True)),
         role="note",
     ),
     Syntax(
         Word("dims", "dims 1 3", "Show these two dimensions as the rows and columns of Tensor."),
-        Form(whole("rows"), whole("columns")),
+        CommandForm(whole("rows"), whole("columns")),
         role="note",
     ),
     Syntax(
@@ -51,15 +51,15 @@ _OWN = (
             "where |v| is largest; row off: no row.",
         ),
         Word("column", "column 0, 5", "The same for the column of J of an input element."),
-        Form(name("element", ("off",))),
+        CommandForm(name("element", ("off",))),
         role="note",
     ),
     Syntax(
         Word("help", "help break", "Show all keys and commands, scrolled to the one named."),
-        Form(name("topic", tuple(word.word for word in WORDS))),
+        CommandForm(name("topic", tuple(word.word for word in WORDS))),
         role="note",
     ),
-    Syntax(Word("quit", "quit", "Quit, and save the session for gradstep --last."), Form(), role="note"),
+    Syntax(Word("quit", "quit", "Quit, and save the session for gradstep --last."), CommandForm(), role="note"),
 )
 SCREEN_COMMANDS: dict[str, Syntax] = {word.word: syntax for syntax in _OWN for word in syntax.words}
 """The screen commands by word, in the order of the help."""

@@ -128,7 +128,7 @@ class CommandLines(Controller):
             GradstepError: the line is wrong.
         """
         from gradstep.steps.language.parse import parse_line
-        from gradstep.steps.language.script import Line
+        from gradstep.steps.language.script import StepsLine
 
         word, _, rest = text.partition(" ")
         for controller in self.screen.controllers:
@@ -137,7 +137,7 @@ class CommandLines(Controller):
                 return
         statements = parse_line(text)
         first = statements[0] if len(statements) == 1 else None
-        if isinstance(first, Line) and isinstance(first.command, Load):
+        if isinstance(first, StepsLine) and isinstance(first.command, Load):
             self.screen.put(load_job(first.command, parse_commands)._replace(done=self._came_of))
         elif statements:
             self.screen.put(StatementRunner(statements).job(self._came_of))

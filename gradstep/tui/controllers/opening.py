@@ -13,7 +13,7 @@ from gradstep.tui.controllers.command_line import HANDED_OVER
 from gradstep.tui.controllers.layouts import one_of
 from gradstep.tui.controllers.training import Training, parse_commands
 from gradstep.tui.desk import Controller, Desk
-from gradstep.tui.panels.log import Entry
+from gradstep.tui.panels.log import LogRow
 from gradstep.tui.panels.script import OpenScript
 from gradstep.tui.panels.why import Stage
 from gradstep.tui.render.lines import clean
@@ -64,7 +64,7 @@ class Opening(Controller):
 
     def show_faults(self, faults: Sequence[str]) -> None:
         """Show faults in files that were read before the screen opened."""
-        self.screen.log_panel.add([Entry("notice", clean(fault)) for fault in faults])
+        self.screen.log_panel.add([LogRow("notice", clean(fault)) for fault in faults])
         if faults:
             more = f"   ({numbers.count(len(faults) - 1, 'more fault')} in Log)" if faults[1:] else ""
             self.screen.footer.complaint = clean(faults[0]) + more
@@ -82,7 +82,7 @@ class Opening(Controller):
         """Queue the opening commands, once the first frame is painted."""
         screen = self.screen
         if not (self._training.opening or self._script or self._resumed or screen.queue.history):
-            screen.log_panel.add([Entry("notice", HANDED_OVER)])
+            screen.log_panel.add([LogRow("notice", HANDED_OVER)])
             screen.log_panel.redraw()
         if self._script is not None:
             self._open(self._script)
@@ -116,7 +116,7 @@ class Opening(Controller):
                 self.screen.show_notice("The session could not be replayed to its end. Its saved file is unchanged.")
 
         replaying = f"Replaying the last session: {numbers.count(runner.total, 'command')}"
-        self.screen.log_panel.add([Entry("notice", replaying)])
+        self.screen.log_panel.add([LogRow("notice", replaying)])
         self.queue.put(runner.job(done))
 
     def _show_script(self, script: OpenScript) -> None:

@@ -13,8 +13,8 @@ from msgspec.structs import replace
 from gradstep.tui.commands.jobs import command_job, show_of
 from gradstep.tui.controllers.command_line import CommandLines
 from gradstep.tui.controllers.output import ScriptOutput
-from gradstep.tui.controllers.stepping import Stepping
-from gradstep.tui.controllers.time_travel import TimeTravel
+from gradstep.tui.controllers.stepping import SteppingController
+from gradstep.tui.controllers.time_travel import TimeTravelController
 from gradstep.tui.controllers.training import parse_commands
 from gradstep.tui.controllers.what_if import WhatIf
 from gradstep.tui.desk import Controller, Desk
@@ -39,8 +39,8 @@ class Panels(Controller):
     def __init__(
         self,
         screen: Desk,
-        stepping: Stepping,
-        travel: TimeTravel,
+        stepping: SteppingController,
+        travel: TimeTravelController,
         what_if: WhatIf,
         typing: CommandLines,
         output: ScriptOutput,

@@ -32,7 +32,7 @@ from gradstep.values.views.inside import Breakpoint, LookSource, Position
 _STEPS = (Into, Over, Out, Continue, Until)
 
 
-class Stepping(Controller):
+class SteppingController(Controller):
     """Continues from a stop inside a phase, pauses at the next one, and toggles breakpoints."""
 
     def __init__(self, screen: Desk, training: Training) -> None:

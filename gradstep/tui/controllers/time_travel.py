@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 
 from gradstep.tui.commands.jobs import command_job
-from gradstep.tui.controllers.stepping import Stepping
+from gradstep.tui.controllers.stepping import SteppingController
 from gradstep.tui.desk import Controller, Desk
 from gradstep.tui.panels.compare import ComparePanel
 from gradstep.tui.panels.timeline import TimelinePanel
@@ -23,10 +23,10 @@ _GROWING = ("timeline", "compare", "loss")
 """Panels that can change without a new stop, because another branch has grown."""
 
 
-class TimeTravel(Controller):
+class TimeTravelController(Controller):
     """Shows the stop under Timeline's cursor, and compares two points."""
 
-    def __init__(self, screen: Desk, stepping: Stepping) -> None:
+    def __init__(self, screen: Desk, stepping: SteppingController) -> None:
         """Attach to the screen; `stepping` handles a pause in the present."""
         super().__init__(screen)
         self._stepping = stepping

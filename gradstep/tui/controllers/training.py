@@ -244,6 +244,6 @@ class Training(Controller):
 def parse_commands(line: str) -> list[Command]:
     """Parse a line made by gradstep, which has plain commands only."""
     from gradstep.steps.language.parse import parse_line
-    from gradstep.steps.language.script import Line
+    from gradstep.steps.language.script import StepsLine
 
-    return [statement.command for statement in parse_line(line) if isinstance(statement, Line)]
+    return [statement.command for statement in parse_line(line) if isinstance(statement, StepsLine)]

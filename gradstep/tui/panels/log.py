@@ -16,7 +16,7 @@ from gradstep.values.outcomes import Outcome
 from gradstep.values.views import NoView
 
 
-class Entry(NamedTuple):
+class LogRow(NamedTuple):
     """One row of the log."""
 
     kind: Literal["command", "failed", "problem", "printed", "watch", "output", "notice"]
@@ -35,23 +35,23 @@ _MARKS: dict[str, tuple[str, str, str]] = {
 }
 
 
-def entries_of(outcome: Outcome) -> list[Entry]:
+def entries_of(outcome: Outcome) -> list[LogRow]:
     """Return the rows for an outcome."""
-    entries = [Entry("command" if outcome.ok else "failed", clean(line_of(outcome.command)))]
+    entries = [LogRow("command" if outcome.ok else "failed", clean(line_of(outcome.command)))]
     if outcome.problem is not None:
-        entries.append(Entry("problem", clean(outcome.problem.title)))
+        entries.append(LogRow("problem", clean(outcome.problem.title)))
     if not isinstance(outcome.command, Say):
-        entries += [Entry("printed", clean(line)) for line in outcome.text.splitlines()]
-    entries += [Entry("watch", clean(hit_words(hit))) for hit in outcome.watches]
+        entries += [LogRow("printed", clean(line)) for line in outcome.text.splitlines()]
+    entries += [LogRow("watch", clean(hit_words(hit))) for hit in outcome.watches]
     return entries
 
 
-def output_entries(text: str) -> list[Entry]:
+def output_entries(text: str) -> list[LogRow]:
     """Return rows for output of the debuggee; a carriage return overwrites its line, as in a terminal."""
-    return [Entry("output", clean(line.rstrip("\r").rsplit("\r", 1)[-1])) for line in text.split("\n")]
+    return [LogRow("output", clean(line.rstrip("\r").rsplit("\r", 1)[-1])) for line in text.split("\n")]
 
 
-def draw(entries: Sequence[Entry], width: int, height: int, first: int = -1, at: int = -1) -> Drawing:
+def draw(entries: Sequence[LogRow], width: int, height: int, first: int = -1, at: int = -1) -> Drawing:
     """Draw the log from row `first` on (-1: its end), the cursor on row `at` (-1: none)."""
     if not entries:
         return empty(width, height, "No commands yet: each one appears here as the line that replays it.")
@@ -61,7 +61,7 @@ def draw(entries: Sequence[Entry], width: int, height: int, first: int = -1, at:
     return Drawing(numbers.count(commands, "command"), lines, len(entries), start, end - start)
 
 
-def _line(entry: Entry, width: int, here: bool) -> Line:
+def _line(entry: LogRow, width: int, here: bool) -> Line:
     mark, mark_tone, tone = _MARKS[entry.kind]
     indent = GUTTER if entry.kind in {"command", "failed"} else GUTTER + 2
     row = cursor(Row(width, here), here).left(max(indent - 2, int(here)), mark if mark.strip() else "", mark_tone)
@@ -77,13 +77,13 @@ class LogPanel(Panel[NoView]):
 
     def __init__(self) -> None:
         super().__init__("log")
-        self.entries: list[Entry] = []
+        self.entries: list[LogRow] = []
         self._open = False
         self._at_end = True
         self.at = -1
         """The row under the cursor; the last one while the log follows its end."""
 
-    def add(self, entries: Sequence[Entry]) -> None:
+    def add(self, entries: Sequence[LogRow]) -> None:
         """Append rows; beyond `_MOST`, the oldest are dropped."""
         self.entries += entries
         self._open = False
@@ -95,7 +95,7 @@ class LogPanel(Panel[NoView]):
         """Append output of the debuggee; an unfinished line continues with the next piece."""
         rows = output_entries(text)
         if self._open and self.entries:
-            rows[0] = Entry("output", self.entries.pop().text + rows[0].text)
+            rows[0] = LogRow("output", self.entries.pop().text + rows[0].text)
         self.add(rows if rows[-1].text else rows[:-1])
         self._open = bool(rows[-1].text)
 

@@ -18,7 +18,7 @@ _SPARK = 32
 """Maximum width of the history of the learning rate, in cells."""
 
 
-class Entry(NamedTuple):
+class OptimizerRow(NamedTuple):
     """A row of the panel, and the expression of the tensor that it is about; empty for none."""
 
     line: Line
@@ -36,9 +36,9 @@ def draw(view: OptimizerView | None, width: int, height: int, first: int = 0, at
     return Drawing(f"{clean(view.name)}{groups}", lines, len(rows), start, end - start)
 
 
-def entries(view: OptimizerView, width: int) -> list[Entry]:
+def entries(view: OptimizerView, width: int) -> list[OptimizerRow]:
     """Return every row."""
-    rows: list[Entry] = []
+    rows: list[OptimizerRow] = []
     if view.missing:
         rows += _words(f"✗ in no parameter group, so no step updates it: {_listed(view.missing)}", width, "bad")
     if view.twice:
@@ -50,9 +50,9 @@ def entries(view: OptimizerView, width: int) -> list[Entry]:
         rows += _words(f"{', '.join(view.schedulers)} updates lr{when}", width, "dim")
     for group in view.groups:
         rows += _group(group, width, len(view.groups) > 1)
-    rows.append(Entry(Row(width).line()))
+    rows.append(OptimizerRow(Row(width).line()))
     if view.path:
-        rows.append(Entry(Row(width).left(GUTTER, f"state of {clean(view.path)}", "bright").line()))
+        rows.append(OptimizerRow(Row(width).left(GUTTER, f"state of {clean(view.path)}", "bright").line()))
     rows += _words(view.note, width, "dim") if view.note else []
     rows += _slots(view.slots, width)
     for other in view.others:
@@ -64,14 +64,14 @@ def _listed(names: tuple[str, ...]) -> str:
     return ", ".join(names[:6]) + (f", … {len(names):,} in all" if len(names) > 6 else "")
 
 
-def _group(group: GroupRow, width: int, several: bool) -> list[Entry]:
+def _group(group: GroupRow, width: int, several: bool) -> list[OptimizerRow]:
     parts = f"{numbers.count(group.parameters, 'tensor')}, {group.elements:,} elements"
     head = (
         Row(width).left(GUTTER, f"group {group.number}" if several else "parameters", "bright").add(f"  {parts}", "dim")
     )
     if group.selected and several:
         head.add("  has the selected parameter", "dim")
-    rows = [Entry(head.line())]
+    rows = [OptimizerRow(head.line())]
     if group.rate is not None:
         row = Row(width).left(GUTTER + 2, "lr ", "dim").add(numbers.short(group.rate), "bright")
         history = [point.rate for point in group.rates]
@@ -83,24 +83,24 @@ def _group(group: GroupRow, width: int, several: bool) -> list[Entry]:
             ends = f"  {numbers.short(min(history))} to {numbers.short(max(history))}"
             if row.at + len(ends) < width:
                 row.add(ends, "dim")
-        rows.append(Entry(row.line()))
+        rows.append(OptimizerRow(row.line()))
     return rows + _hyper(group, width)
 
 
-def _hyper(group: GroupRow, width: int) -> list[Entry]:
+def _hyper(group: GroupRow, width: int) -> list[OptimizerRow]:
     """Return the hyperparameters as rows, wrapped between them."""
-    rows: list[Entry] = []
+    rows: list[OptimizerRow] = []
     row = Row(width).to(GUTTER + 2)
     for key, value in group.hyper:
         name, text = clean(key), clean(value).replace("-", numbers.MINUS)
         if row.at > GUTTER + 2 and row.at + len(name) + len(text) + 3 > width:
-            rows.append(Entry(row.line()))
+            rows.append(OptimizerRow(row.line()))
             row = Row(width).to(GUTTER + 2)
         row.add(f"{name} ", "dim").add(text).add("  ")
-    return [*rows, Entry(row.line())] if group.hyper else rows
+    return [*rows, OptimizerRow(row.line())] if group.hyper else rows
 
 
-def _slots(slots: tuple[SlotRow, ...], width: int) -> list[Entry]:
+def _slots(slots: tuple[SlotRow, ...], width: int) -> list[OptimizerRow]:
     shapes = [numbers.shape(slot.shape) if slot.dtype and not slot.text else "" for slot in slots]
     names = min(widest([slot.key for slot in slots]), max(8, width // 3))
     shape = GUTTER + 2 + names + 2 + widest(shapes)
@@ -114,12 +114,15 @@ def _slots(slots: tuple[SlotRow, ...], width: int) -> list[Entry]:
             row.add(numbers.norm(slot.norm) or "none", "text" if numbers.tone_of(slot.norm) != "odd" else "odd")
             if row.at + len(slot.dtype) + 2 < width:
                 row.add(f"  {slot.dtype}", "dim")
-        rows.append(Entry(row.line(), slot.name if slot.dtype else ""))
+        rows.append(OptimizerRow(row.line(), slot.name if slot.dtype else ""))
     return rows
 
 
-def _words(text: str, width: int, tone: str) -> list[Entry]:
-    return [Entry(Row(width).left(GUTTER, part, tone).line()) for part in wrap(clean(text), max(1, width - GUTTER - 1))]
+def _words(text: str, width: int, tone: str) -> list[OptimizerRow]:
+    return [
+        OptimizerRow(Row(width).left(GUTTER, part, tone).line())
+        for part in wrap(clean(text), max(1, width - GUTTER - 1))
+    ]
 
 
 def _marked(line: Line) -> Line:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from gradstep.session.protocol import Terminal
+from gradstep.session.protocol import ScriptTerminal
 from gradstep.tui.panels.actions import Actions
 from gradstep.tui.panels.panel import Panel
 from gradstep.tui.render.drawing import Drawing, empty, window
@@ -31,7 +31,7 @@ class OutputPanel(Panel[NoView]):
 
     def __init__(self) -> None:
         super().__init__("output")
-        self.terminal: Terminal | None = None
+        self.terminal: ScriptTerminal | None = None
         """The terminal; None for a held workload."""
         self._terminal_size = 80, 24
         """Columns and rows of the terminal: those of the body when it was last visible."""
@@ -41,7 +41,7 @@ class OutputPanel(Panel[NoView]):
         self._at_end = True
         self._left = 0
 
-    def connect(self, terminal: Terminal | None) -> None:
+    def connect(self, terminal: ScriptTerminal | None) -> None:
         """Draw the output of a terminal from now on, below that of an earlier one."""
         self.terminal = terminal
         if terminal is not None:

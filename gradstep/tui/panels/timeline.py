@@ -6,7 +6,7 @@ from gradstep.tui.panels.actions import Actions
 from gradstep.tui.panels.panel import Panel
 from gradstep.tui.render.copying import Copied
 from gradstep.tui.render.drawing import GUTTER, Drawing, cursor, empty, widest, window_with
-from gradstep.tui.render.lanes import Lanes, lanes_of
+from gradstep.tui.render.lanes import LaneRow, lanes_of
 from gradstep.tui.render.lines import Line, Row, clean, fit, text_line
 from gradstep.values import numbers
 from gradstep.values.commands import Goto, Switch
@@ -115,7 +115,7 @@ def _changed(row: TimelineRow) -> str:
     return ", ".join(filter(None, ["undone" if row.undone else "", clean(row.changed)]))
 
 
-def _lane_text(lanes: Lanes) -> str:
+def _lane_text(lanes: LaneRow) -> str:
     return f"{lanes.before}{HERE}{lanes.after}"
 
 

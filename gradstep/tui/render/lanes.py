@@ -11,7 +11,7 @@ MOST = 6
 """Maximum number of lanes; further branches share the last one."""
 
 
-class Lanes(NamedTuple):
+class LaneRow(NamedTuple):
     """The lanes at one row: the text before the point, the lane of the point, and the text after it."""
 
     before: str
@@ -27,7 +27,7 @@ class _Branch(NamedTuple):
     lane: int
 
 
-def lanes_of(rows: Sequence[TimelineRow]) -> list[Lanes]:
+def lanes_of(rows: Sequence[TimelineRow]) -> list[LaneRow]:
     """Return the lanes for rows in chronological order; the current branch has the first lane.
 
     The line of a branch that does not end in these rows continues below the last.
@@ -50,7 +50,7 @@ def _free(branches: dict[str, _Branch], start: int, end: int, parent: int) -> in
     return min(next(lane for lane in range(parent + 1, parent + len(branches) + 2) if lane not in taken), MOST - 1)
 
 
-def _at(i: int, lane: int, branches: dict[str, _Branch]) -> Lanes:
+def _at(i: int, lane: int, branches: dict[str, _Branch]) -> LaneRow:
     """Draw one row: the lines that pass it, and the branches that fork at its point."""
     passing = {branch.lane for branch in branches.values() if branch.start < i <= branch.end and branch.lane != lane}
     begin = {branch.lane for branch in branches.values() if branch.start == i and branch.lane > lane}
@@ -65,4 +65,4 @@ def _at(i: int, lane: int, branches: dict[str, _Branch]) -> Lanes:
             after += "┼" if other < furthest else "│"
         else:
             after += "─" if other < furthest else " "
-    return Lanes(before, lane, after)
+    return LaneRow(before, lane, after)

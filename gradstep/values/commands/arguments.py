@@ -47,7 +47,7 @@ class Option(NamedTuple):
     offers: Words = ()
 
 
-class Given(NamedTuple):
+class ParsedOption(NamedTuple):
     """An option as parsed: `seed=0`; for `optimizer`, the value is an expression."""
 
     name: str

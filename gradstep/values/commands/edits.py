@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from gradstep.values.commands.arguments import Argument, Option, expression, name, whole, word
 from gradstep.values.commands.statement_error import StatementError, place
-from gradstep.values.commands.syntax import Form, Syntax, Word
+from gradstep.values.commands.syntax import CommandForm, Syntax, Word
 from gradstep.values.expressions import Expression, Name, expression_line
 
 SETTINGS: dict[str, tuple[str, ...]] = {"set_to_none": ("true", "false")}
@@ -42,7 +42,7 @@ class Assign(Struct, frozen=True, tag=True):
             "Write a hyper-parameter, a tensor or a part of one, the gradient at a node (node.in), "
             "or the setting `set_to_none`.",
         ),
-        Form(expression("target")._replace(rule="postfix"), word("="), expression("value")),
+        CommandForm(expression("target")._replace(rule="postfix"), word("="), expression("value")),
         role="edit",
         inside=False,  # except for a gradient at a node, which the executor edits at the stop
         make=_set,
@@ -57,7 +57,7 @@ class Freeze(Struct, frozen=True, tag=True):
     syntax: ClassVar = Syntax(
         Word("freeze", "freeze 0.*", "Set requires_grad = False for matching parameters.", {"on": True}),
         Word("unfreeze", "unfreeze 0.*", "Set requires_grad = True for matching parameters.", {"on": False}),
-        Form(name("pattern", offers=("@parameters",))),
+        CommandForm(name("pattern", offers=("@parameters",))),
         role="edit",
         inside=False,
     )
@@ -87,7 +87,7 @@ class Clip(Struct, frozen=True, tag=True):
 
     syntax: ClassVar = Syntax(
         Word("clip", "clip grad norm=1.0", "Clip the gradients by their total norm, or each element by value=."),
-        Form(word("grad"), Option("norm", _limit), Option("value", _limit)),
+        CommandForm(word("grad"), Option("norm", _limit), Option("value", _limit)),
         role="edit",
         inside=False,
         line=lambda clip: f"clip grad {clip.by}={clip.limit!r}",
@@ -102,7 +102,7 @@ class UseOptimizer(Struct, frozen=True, tag=True):
 
     syntax: ClassVar = Syntax(
         Word("optimizer", "optimizer adamw lr=3e-4", "Replace the optimizer with a new torch optimizer."),
-        Form(
+        CommandForm(
             Argument("WORD", "name"),
             Argument(
                 "hyper",
@@ -125,7 +125,7 @@ class Mode(Struct, frozen=True, tag=True):
     syntax: ClassVar = Syntax(
         Word("train", "train", "Put the model in training mode.", {"training": True}),
         Word("eval", "eval", "Put the model in evaluation mode.", {"training": False}),
-        Form(),
+        CommandForm(),
         role="edit",
         inside=False,
     )
@@ -136,6 +136,6 @@ class Seed(Struct, frozen=True, tag=True):
     """Seed torch on every device, python and numpy."""
 
     syntax: ClassVar = Syntax(
-        Word("seed", "seed 7", "Seed torch, python and numpy."), Form(whole("seed")), role="edit", inside=False
+        Word("seed", "seed 7", "Seed torch, python and numpy."), CommandForm(whole("seed")), role="edit", inside=False
     )
     seed: int

@@ -7,7 +7,7 @@ from typing import ClassVar
 from msgspec import Struct
 
 from gradstep.values.commands.arguments import file
-from gradstep.values.commands.syntax import Form, Syntax, Word
+from gradstep.values.commands.syntax import CommandForm, Syntax, Word
 
 
 class Checkpoint(Struct, frozen=True, tag=True):
@@ -23,7 +23,7 @@ class Checkpoint(Struct, frozen=True, tag=True):
             "checkpoint here.safetensors",
             "Write the whole state to a file; `checkpoint!` overwrites.",
         ),
-        Form(file("path", ".safetensors", "checkpoint")),
+        CommandForm(file("path", ".safetensors", "checkpoint")),
         role="output",
         inside=False,
         needs="history",
@@ -38,7 +38,7 @@ class Restore(Struct, frozen=True, tag=True):
 
     syntax: ClassVar = Syntax(
         Word("restore", "restore here.safetensors", "Restore the whole state from a file."),
-        Form(file("path", ".safetensors", "restore")),
+        CommandForm(file("path", ".safetensors", "restore")),
         role="edit",
         inside=False,
     )
@@ -51,7 +51,7 @@ class Export(Struct, frozen=True, tag=True):
 
     syntax: ClassVar = Syntax(
         Word("export", "export plain.py", "Write what led here as plain PyTorch; `export!` overwrites."),
-        Form(file("path", ".py", "export")),
+        CommandForm(file("path", ".py", "export")),
         role="output",
         inside=False,
         needs="history",

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from gradstep.values.commands.arguments import Argument, Option, count, expression, file, whole, word
 from gradstep.values.commands.statement_error import StatementError, place
-from gradstep.values.commands.syntax import Form, Syntax, Word
+from gradstep.values.commands.syntax import CommandForm, Syntax, Word
 from gradstep.values.expressions import Expression, is_word
 
 
@@ -17,7 +17,9 @@ class Show(Struct, frozen=True, tag=True):
     """Select what the panels show: a parameter, buffer or slice."""
 
     syntax: ClassVar = Syntax(
-        Word("show", "show 2.weight[0, 0:10]", "Select what the panels show."), Form(expression("what")), role="note"
+        Word("show", "show 2.weight[0, 0:10]", "Select what the panels show."),
+        CommandForm(expression("what")),
+        role="note",
     )
     what: Expression
 
@@ -33,7 +35,7 @@ class SelectFrame(Struct, frozen=True, tag=True):
 
     syntax: ClassVar = Syntax(
         Word("frame", "frame 1", "Select a frame of a script's stack, whose variables expressions then read."),
-        Form(whole("number", optional=True)),
+        CommandForm(whole("number", optional=True)),
         role="note",
     )
     number: int | None = None
@@ -44,7 +46,7 @@ class FrameUp(Struct, frozen=True, tag=True):
 
     syntax: ClassVar = Syntax(
         Word("up", "up", "Select the frame of the caller; `up 2`: of its caller."),
-        Form(count("frames", optional=True)),
+        CommandForm(count("frames", optional=True)),
         role="note",
     )
     frames: int = 1
@@ -55,7 +57,7 @@ class FrameDown(Struct, frozen=True, tag=True):
 
     syntax: ClassVar = Syntax(
         Word("down", "down", "Select the frame that the selected one called."),
-        Form(count("frames", optional=True)),
+        CommandForm(count("frames", optional=True)),
         role="note",
     )
     frames: int = 1
@@ -66,7 +68,7 @@ class Let(Struct, frozen=True, tag=True):
 
     syntax: ClassVar = Syntax(
         Word("let", "let w0 = 2.weight[0, 0:10]", "Keep a copy of a value under a new name."),
-        Form(Argument("WORD", "name", read=_fresh_name), word("="), expression("value")),
+        CommandForm(Argument("WORD", "name", read=_fresh_name), word("="), expression("value")),
         role="note",
     )
     name: str
@@ -89,8 +91,8 @@ class Expect(Struct, frozen=True, tag=True):
 
     syntax: ClassVar = Syntax(
         Word("expect", "expect 2.weight.grad == 0", "Fail unless a condition holds, for every element."),
-        Form(expression("condition")),
-        Form(Argument("FINDING", "finding", _FINDING, _finding, _finding_words)),
+        CommandForm(expression("condition")),
+        CommandForm(Argument("FINDING", "finding", _FINDING, _finding, _finding_words)),
         role="output",
     )
     condition: Expression | None = None
@@ -102,7 +104,9 @@ class Print(Struct, frozen=True, tag=True):
     """Print a value once."""
 
     syntax: ClassVar = Syntax(
-        Word("print", "print norm(2.weight.grad)", "Print a value once."), Form(expression("value")), role="output"
+        Word("print", "print norm(2.weight.grad)", "Print a value once."),
+        CommandForm(expression("value")),
+        role="output",
     )
     value: Expression
 
@@ -117,8 +121,8 @@ class Check(Struct, frozen=True, tag=True):
 
     syntax: ClassVar = Syntax(
         Word("check", "check #12", "Compare a node, or every custom Function, with finite differences."),
-        Form(Argument("PLACE", "what", optional=True, offers=("@nodes",))),
-        Form(
+        CommandForm(Argument("PLACE", "what", optional=True, offers=("@nodes",))),
+        CommandForm(
             Argument(
                 "SWITCH",
                 "what",
@@ -137,7 +141,7 @@ class WhyNone(Struct, frozen=True, tag=True):
 
     syntax: ClassVar = Syntax(
         Word("why", "why 0.weight.grad", "Explain why a .grad is none or zeros: where its path to the loss ends."),
-        Form(expression("what")),
+        CommandForm(expression("what")),
         role="output",
         needs="history",
     )
@@ -153,7 +157,7 @@ class Watch(Struct, frozen=True, tag=True):
             "watch norm(2.weight)",
             "Pause a running repeat or script when a value changes; a replay prints the change and continues.",
         ),
-        Form(expression("value")),
+        CommandForm(expression("value")),
         role="note",
     )
     value: Expression
@@ -164,7 +168,7 @@ class Unwatch(Struct, frozen=True, tag=True):
 
     syntax: ClassVar = Syntax(
         Word("unwatch", "unwatch 1", "Remove watchpoint 1, or without a number all of them."),
-        Form(whole("number", optional=True)),
+        CommandForm(whole("number", optional=True)),
         role="note",
     )
     number: int = 0
@@ -199,7 +203,7 @@ class Screenshot(Struct, frozen=True, tag=True):
             "screenshot after.svg size=80x24",
             "Draw the screen to an SVG file; `screenshot!` overwrites.",
         ),
-        Form(file("path"), Option("size", _size, offers=("80x24", "120x40", "200x60"))),
+        CommandForm(file("path"), Option("size", _size, offers=("80x24", "120x40", "200x60"))),
         role="output",
         needs="history",
     )

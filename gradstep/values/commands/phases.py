@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from gradstep.values.commands.arguments import Argument, Option, file, integer_option, truth_option
 from gradstep.values.commands.edits import Assign
-from gradstep.values.commands.syntax import Form, Syntax, Word, line_of
+from gradstep.values.commands.syntax import CommandForm, Syntax, Word, line_of
 
 
 class Load(Struct, frozen=True, tag=True):
@@ -25,7 +25,7 @@ class Load(Struct, frozen=True, tag=True):
             "load mlp seed=0 device=cpu",
             "Build a workload: an example, FILE.py:factory or pkg.module:factory.",
         ),
-        Form(file("target"), integer_option("seed"), Option("device", offers=("auto", "cpu", "cuda", "mps"))),
+        CommandForm(file("target"), integer_option("seed"), Option("device", offers=("auto", "cpu", "cuda", "mps"))),
         role="load",
     )
     target: str
@@ -56,7 +56,7 @@ class Run(Struct, frozen=True, tag=True):
 
     syntax: ClassVar = Syntax(
         Word("run", "run train.py --lr 0.1", "Run a training script, and stop before its first forward."),
-        Form(Argument("SHELL_WORDS", "target", r"[^\n]+")),
+        CommandForm(Argument("SHELL_WORDS", "target", r"[^\n]+")),
         role="load",
         line=_run_line,
         make=_run_of,
@@ -72,7 +72,7 @@ class Hold(Struct, frozen=True, tag=True):
 
     syntax: ClassVar = Syntax(
         Word("hold", "hold", "Copy a script's model, optimizer, batch and loss into a held workload."),
-        Form(),
+        CommandForm(),
         role="load",
     )
 
@@ -82,7 +82,7 @@ class Release(Struct, frozen=True, tag=True):
 
     syntax: ClassVar = Syntax(
         Word("release", "release", "Drop what was held, and go back to the script where it stands."),
-        Form(),
+        CommandForm(),
         role="load",
     )
 
@@ -91,7 +91,7 @@ class Forward(Struct, frozen=True, tag=True):
     """Run the model and the loss on the current batch."""
 
     syntax: ClassVar = Syntax(
-        Word("forward", "forward", "Run the model and the loss on the batch."), Form(), role="act", inside=False
+        Word("forward", "forward", "Run the model and the loss on the batch."), CommandForm(), role="act", inside=False
     )
     torch: ClassVar[str] = "prediction = model(x)"
 
@@ -124,7 +124,7 @@ class Backward(Struct, frozen=True, tag=True):
             "backward retain_graph=true",
             "Compute the gradients of the last loss and add them to .grad.",
         ),
-        Form(truth_option("retain_graph")),
+        CommandForm(truth_option("retain_graph")),
         role="act",
         inside=False,
         line=_backward_line,
@@ -139,7 +139,7 @@ class Step(Struct, frozen=True, tag=True):
     """Run the optimizer's step, and the schedulers' if the workload says so."""
 
     syntax: ClassVar = Syntax(
-        Word("step", "step", "Let the optimizer update the weights."), Form(), role="act", inside=False
+        Word("step", "step", "Let the optimizer update the weights."), CommandForm(), role="act", inside=False
     )
     torch: ClassVar[str] = "optimizer.step()"
 
@@ -149,7 +149,7 @@ class ZeroGrad(Struct, frozen=True, tag=True):
 
     syntax: ClassVar = Syntax(
         Word("zero_grad", "zero_grad set_to_none=false", "Clear the gradients, to none or to zeros."),
-        Form(truth_option("set_to_none")),
+        CommandForm(truth_option("set_to_none")),
         role="act",
         inside=False,
     )
@@ -161,6 +161,6 @@ class NextBatch(Struct, frozen=True, tag=True):
     """Take the next batch; a workload with one batch keeps it."""
 
     syntax: ClassVar = Syntax(
-        Word("next_batch", "next_batch", "Take the next batch."), Form(), role="act", inside=False
+        Word("next_batch", "next_batch", "Take the next batch."), CommandForm(), role="act", inside=False
     )
     torch: ClassVar[str] = "x, target = next(batches)"

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from gradstep.values.commands.arguments import Argument, choice, count, expression, flag, integer_option, whole
 from gradstep.values.commands.statement_error import StatementError, place
-from gradstep.values.commands.syntax import Form, Syntax, Word
+from gradstep.values.commands.syntax import CommandForm, Syntax, Word
 from gradstep.values.expressions import Expression
 
 BreakKind: TypeAlias = Literal["phase", "module", "node", "grad", "iteration", "when", "nan", "inf", "line", "finding"]
@@ -31,7 +31,7 @@ class Into(Struct, frozen=True, tag=True):
 
     syntax: ClassVar = Syntax(
         Word("into", "into backward", "Step into a phase; inside one, one level deeper."),
-        Form(choice("phase", (*_PHASES, "next_batch"), optional=True, offers=_STEPPED)._replace(read=_stepped)),
+        CommandForm(choice("phase", (*_PHASES, "next_batch"), optional=True, offers=_STEPPED)._replace(read=_stepped)),
         role="step",
         needs="inside",
     )
@@ -41,7 +41,9 @@ class Into(Struct, frozen=True, tag=True):
 class Over(Struct, frozen=True, tag=True):
     """Run the next module, op or node as a whole."""
 
-    syntax: ClassVar = Syntax(Word("over", "over", "Run the next module, op or node as a whole."), Form(), role="step")
+    syntax: ClassVar = Syntax(
+        Word("over", "over", "Run the next module, op or node as a whole."), CommandForm(), role="step"
+    )
 
 
 class NextIteration(Struct, frozen=True, tag=True):
@@ -53,7 +55,7 @@ class NextIteration(Struct, frozen=True, tag=True):
             "next_iteration",
             "Run a training script to its next iteration, or the `same` phase of it.",
         ),
-        Form(flag("same", "same", optional=True)),
+        CommandForm(flag("same", "same", optional=True)),
         role="step",
     )
     same: bool = False
@@ -64,7 +66,7 @@ class Out(Struct, frozen=True, tag=True):
 
     syntax: ClassVar = Syntax(
         Word("out", "out phase", "Run to the end of the module, or with `phase` of the phase."),
-        Form(flag("phase", "phase", optional=True)),
+        CommandForm(flag("phase", "phase", optional=True)),
         role="step",
     )
     phase: bool = False
@@ -74,7 +76,9 @@ class Continue(Struct, frozen=True, tag=True):
     """Run to the next breakpoint, or to the end of the phase."""
 
     syntax: ClassVar = Syntax(
-        Word("continue", "continue", "Run to the next breakpoint, or to the end of the phase."), Form(), role="step"
+        Word("continue", "continue", "Run to the next breakpoint, or to the end of the phase."),
+        CommandForm(),
+        role="step",
     )
 
 
@@ -85,7 +89,7 @@ class Until(Struct, frozen=True, tag=True):
         Word(
             "until", "until loss < 1", "Run until a condition holds: after a phase, or at a stop of the stepped level."
         ),
-        Form(expression("condition")),
+        CommandForm(expression("condition")),
         role="step",
     )
     condition: Expression
@@ -100,7 +104,7 @@ class Pause(Struct, frozen=True, tag=True):
 
     syntax: ClassVar = Syntax(
         Word("pause", "pause 57", "Have the next phase pause at its 57th stop inside; recorded for a pause by key."),
-        Form(count("place"), flag("modules", "modules", optional=True)),
+        CommandForm(count("place"), flag("modules", "modules", optional=True)),
         role="note",
     )
     place: int
@@ -145,16 +149,16 @@ class Break(Struct, frozen=True, tag=True):
             "Print instead of stopping; otherwise as `break`.",
             {"passing": True},
         ),
-        Form(
+        CommandForm(
             choice("kind", ("phase", "module", "node", "grad", "iteration")),
             Argument("PLACE", "what", read=lambda what: what, offers=_PLACES),
             choice("edge", ("enter", "exit", "before", "after"), optional=True)._replace(offers=_EDGES),
             *_REST,
         ),
-        Form(choice("kind", ("when",)), expression("condition"), *_REST[1:]),
-        Form(choice("kind", ("nan", "inf"))),
-        Form(choice("kind", ("finding",)), Argument("PLACE", "what", optional=True)),
-        Form(Argument("FILE_LINE", "what", r"[^\s\"{};#=]+:[0-9]+"), *_REST),
+        CommandForm(choice("kind", ("when",)), expression("condition"), *_REST[1:]),
+        CommandForm(choice("kind", ("nan", "inf"))),
+        CommandForm(choice("kind", ("finding",)), Argument("PLACE", "what", optional=True)),
+        CommandForm(Argument("FILE_LINE", "what", r"[^\s\"{};#=]+:[0-9]+"), *_REST),
         role="note",
         needs="inside",
         make=_break,
@@ -174,7 +178,7 @@ class Delete(Struct, frozen=True, tag=True):
 
     syntax: ClassVar = Syntax(
         Word("delete", "delete 2", "Delete breakpoint 2, or without a number all of them."),
-        Form(whole("number", optional=True, offers=_EVERY)),
+        CommandForm(whole("number", optional=True, offers=_EVERY)),
         role="note",
     )
     number: int = 0
@@ -186,7 +190,7 @@ class Enable(Struct, frozen=True, tag=True):
     syntax: ClassVar = Syntax(
         Word("enable", "enable 2", "Enable breakpoint 2, or all of them.", {"on": True}),
         Word("disable", "disable 2", "Disable breakpoint 2, or all of them.", {"on": False}),
-        Form(whole("number", optional=True, offers=_EVERY)),
+        CommandForm(whole("number", optional=True, offers=_EVERY)),
         role="note",
     )
     number: int = 0
@@ -198,7 +202,7 @@ class Ignore(Struct, frozen=True, tag=True):
 
     syntax: ClassVar = Syntax(
         Word("ignore", "ignore 2 10", "Skip the next 10 hits of breakpoint 2."),
-        Form(whole("number", offers=_EVERY), whole("count")),
+        CommandForm(whole("number", offers=_EVERY), whole("count")),
         role="note",
     )
     number: int

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-from gradstep.values.commands.arguments import Argument, Given, Option, terminal_of
+from gradstep.values.commands.arguments import Argument, Option, ParsedOption, terminal_of
 from gradstep.values.commands.statement_error import StatementError, place
 from gradstep.values.nearest import did_you_mean
 
@@ -33,7 +33,7 @@ class Word(NamedTuple):
     sets: Mapping[str, object] = {}
 
 
-class Form:
+class CommandForm:
     """One way to write a command: the arguments after its word, in order."""
 
     def __init__(self, *parts: Argument | Option) -> None:
@@ -69,8 +69,8 @@ class Form:
         Raises:
             StatementError: one is invalid.
         """
-        options = [each for each in children if isinstance(each, Given)]
-        values = [each for each in children if not isinstance(each, Given)]
+        options = [each for each in children if isinstance(each, ParsedOption)]
+        values = [each for each in children if not isinstance(each, ParsedOption)]
         arguments = [each for each in self.arguments if each.field and not each.many]
         fields = {a.field: a.read(v) for a, v in zip(arguments, values, strict=True) if v is not None}
         many = next((each for each in self.arguments if each.many), None)
@@ -116,7 +116,7 @@ class Syntax:
 
     def __init__(
         self,
-        *parts: Word | Form,
+        *parts: Word | CommandForm,
         role: Role,
         inside: bool = True,
         needs: Needs = "",
@@ -124,18 +124,18 @@ class Syntax:
         make: Callable[[str, dict[str, Any]], object] | None = None,
     ) -> None:
         self.words = tuple(part for part in parts if isinstance(part, Word))
-        self.forms = tuple(part for part in parts if isinstance(part, Form))
+        self.forms = tuple(part for part in parts if isinstance(part, CommandForm))
         self.role, self.inside, self.needs = role, inside, needs
         self._line, self._make = line, make
 
-    def read(self, kind: type, form: Form, first: str, children: Sequence[Any]) -> object:
+    def read(self, kind: type, form: CommandForm, first: str, children: Sequence[Any]) -> object:
         """Return the command of a statement.
 
         Args:
             kind: the class of the command.
             form: the form that was parsed.
             first: its first word, including `!`.
-            children: see `Form.read`.
+            children: see `CommandForm.read`.
 
         Raises:
             StatementError: it is invalid.
@@ -176,7 +176,7 @@ def line_of(command: Any) -> str:
     return syntax.line(command)
 
 
-def grammar_of(kinds: Sequence[Any]) -> tuple[dict[str, str], dict[str, tuple[Any, Form]], dict[str, str]]:
+def grammar_of(kinds: Sequence[Any]) -> tuple[dict[str, str], dict[str, tuple[Any, CommandForm]], dict[str, str]]:
     """Return the grammar of the command declarations.
 
     Returns:

@@ -10,7 +10,7 @@ from gradstep.values.commands.arguments import Argument, Option, count, expressi
 from gradstep.values.commands.edits import Assign, Clip, Freeze, Mode, Seed, UseOptimizer
 from gradstep.values.commands.files import Restore
 from gradstep.values.commands.statement_error import StatementError, place, positive
-from gradstep.values.commands.syntax import Form, Syntax, Word, line_of
+from gradstep.values.commands.syntax import CommandForm, Syntax, Word, line_of
 from gradstep.values.expressions import Expression
 
 HISTORY = 1 << 30
@@ -29,8 +29,8 @@ class Undo(Struct, frozen=True, tag=True):
             "undo 3",
             "Go back by one command, or several; `undo phase`: to the start of the phase stopped inside.",
         ),
-        Form(count("count", optional=True)),
-        Form(flag("phase", "phase")),
+        CommandForm(count("count", optional=True)),
+        CommandForm(flag("phase", "phase")),
         role="travel",
         needs="history",
     )
@@ -43,7 +43,7 @@ class Redo(Struct, frozen=True, tag=True):
 
     syntax: ClassVar = Syntax(
         Word("redo", "redo 3", "Redo one command that was undone, or several."),
-        Form(count("count", optional=True)),
+        CommandForm(count("count", optional=True)),
         role="travel",
         inside=False,
         needs="history",
@@ -56,7 +56,7 @@ class Goto(Struct, frozen=True, tag=True):
 
     syntax: ClassVar = Syntax(
         Word("goto", "goto 12", "Go to a stop by its number, on any branch."),
-        Form(whole("stop")),
+        CommandForm(whole("stop")),
         role="travel",
         inside=False,
         needs="history",
@@ -69,7 +69,7 @@ class BackUntil(Struct, frozen=True, tag=True):
 
     syntax: ClassVar = Syntax(
         Word("back", "back until loss < 1", "Go back to the last earlier stop at which a condition held."),
-        Form(word("until"), expression("condition")),
+        CommandForm(word("until"), expression("condition")),
         role="travel",
         inside=False,
         needs="history",
@@ -82,7 +82,7 @@ class WhoWrote(Struct, frozen=True, tag=True):
 
     syntax: ClassVar = Syntax(
         Word("who", "who wrote 2.weight.grad", "Name the command that last changed a tensor, or a part of one."),
-        Form(word("wrote"), expression("what")),
+        CommandForm(word("wrote"), expression("what")),
         role="output",
         needs="history",
     )
@@ -94,7 +94,7 @@ class Branch(Struct, frozen=True, tag=True):
 
     syntax: ClassVar = Syntax(
         Word("branch", "branch slow", "Name the branch that continues from here."),
-        Form(name("name")),
+        CommandForm(name("name")),
         role="note",
         inside=False,
         needs="history",
@@ -107,7 +107,7 @@ class Switch(Struct, frozen=True, tag=True):
 
     syntax: ClassVar = Syntax(
         Word("switch", "switch main", "Go to the end of a branch."),
-        Form(name("name", offers=("@branches",))),
+        CommandForm(name("name", offers=("@branches",))),
         role="travel",
         inside=False,
         needs="history",
@@ -122,7 +122,7 @@ class Compare(Struct, frozen=True, tag=True):
         Word(
             "compare", "compare main slow", "List the differences of two stops or branches; `now` is the current stop."
         ),
-        Form(name("first", _POINTS), name("second", _POINTS, optional=True)),
+        CommandForm(name("first", _POINTS), name("second", _POINTS, optional=True)),
         role="output",
         needs="history",
     )
@@ -135,7 +135,7 @@ class Diff(Struct, frozen=True, tag=True):
 
     syntax: ClassVar = Syntax(
         Word("diff", "diff main slow", "Find where two branches first diverge: command, tensor, module or node."),
-        Form(name("first", _POINTS), name("second", _POINTS, optional=True)),
+        CommandForm(name("first", _POINTS), name("second", _POINTS, optional=True)),
         role="output",
         inside=False,
         needs="history",
@@ -171,7 +171,7 @@ class Try(Struct, frozen=True, tag=True):
             "try set lr = 0.01",
             "Rerun on a new branch with an edit, and compare; from=12 reruns from that stop.",
         ),
-        Form(
+        CommandForm(
             Option("from", positive, field="start"),
             Argument("change", "changes", read=lambda change: (change,), write=_changes_line, offers=("@commands",)),
         ),

@@ -37,7 +37,7 @@ class GraphViewer:
         """Release the graph that was shown, with its saved tensors."""
         self._graph = None
 
-    def view(self, stop: int, request: LookGraph, progress: Progress | None = None) -> GraphView:
+    def view(self, stop: int, request: LookGraph, progress: BackwardProgress | None = None) -> GraphView:
         """Return a window of the graph of the last loss; `progress` is that of a backward that is stopped inside."""
         record = self._held.graph()
         if record is None:
@@ -49,7 +49,7 @@ class GraphViewer:
         return self._graph.view(stop, request)
 
 
-class Progress(NamedTuple):
+class BackwardProgress(NamedTuple):
     """The progress of a backward that is stopped inside."""
 
     number: int
@@ -80,7 +80,7 @@ class _Graph:
         self.groups = Groups(record)
         self._layouts: OrderedDict[tuple[int, tuple[str, ...], int], _Layout] = OrderedDict()
         self._node_rows = NodeRows(held, record, self.groups)
-        self.progress: Progress | None = None
+        self.progress: BackwardProgress | None = None
         self._saved_tensors: SavedTensors | None = None
         self._known: tuple[Point | None, int] = (None, -1)
         self._ran: frozenset[int] | None = None

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd.graph import Node
 
 from gradstep.engine.autograd.derivatives.find import rule_of, summed_over, symbol_of, words_of
-from gradstep.engine.autograd.derivatives.rule import Rule, dimension
+from gradstep.engine.autograd.derivatives.rule import Derivative, dimension
 from gradstep.engine.autograd.graph import GraphRecord, node_name
 from gradstep.engine.autograd.jacobian import Refusal, refusal, vjp
 from gradstep.engine.autograd.nested_shapes import sizes_of
@@ -109,7 +109,7 @@ class _Node:
         self.record, self.arrived = record, arrived
         self.naming = Naming(look._held, record)
         self.paths = look.paths_of(record)
-        self.rule: Rule | None = rule_of(self.node)
+        self.rule: Derivative | None = rule_of(self.node)
         self.exact = left is not None
         self.made = left if made is None else made
         self.why = ""

@@ -22,7 +22,7 @@ Past = Literal["kept", "same", "none", "unknown"]
 
 
 @dataclass(frozen=True)
-class Side:
+class BeforeAfter:
     """A readable tensor, with its contents before the last phase."""
 
     name: str
@@ -39,19 +39,23 @@ class Side:
         return self.past == "same"
 
 
-def side_of(held: Held, path: str, tensor: Tensor) -> Side:
+def side_of(held: Held, path: str, tensor: Tensor) -> BeforeAfter:
     """Return a selected tensor, or its `.grad`, with its contents before the last phase."""
     name = _held_name(held, path)
     was_kept, old = before(held, name) if name else (False, None)
     if not name or tensor.layout is not torch.strided or tensor.is_quantized:
-        return Side(name or path, tensor, None, "unknown")
+        return BeforeAfter(name or path, tensor, None, "unknown")
     if not was_kept:
-        return Side(name, tensor, tensor, "same") if held.saved.known else Side(name, tensor, None, "unknown")
+        return (
+            BeforeAfter(name, tensor, tensor, "same")
+            if held.saved.known
+            else BeforeAfter(name, tensor, None, "unknown")
+        )
     if old is None:
-        return Side(name, tensor, None, "none")
+        return BeforeAfter(name, tensor, None, "none")
     if old.shape != tensor.shape or old.dtype != tensor.dtype or old.layout != tensor.layout:
-        return Side(name, tensor, None, "unknown")
-    return Side(name, tensor, beside(old, tensor), "kept")
+        return BeforeAfter(name, tensor, None, "unknown")
+    return BeforeAfter(name, tensor, beside(old, tensor), "kept")
 
 
 def was_there(held: Held, path: str) -> bool:
@@ -76,7 +80,7 @@ def _held_name(held: Held, path: str) -> str:
 
 
 # -- windows -----------------------------------------------------------------------------------------------------------
-def window_of(side: Side, plane: Plane, quantity: Quantity) -> Window:
+def window_of(side: BeforeAfter, plane: Plane, quantity: Quantity) -> Window:
     """Copy a window: the shown quantity of its elements, their values before, and which of them have changed."""
     now = plane.rows_first(part(side.now, plane.cut))
     old = None if side.before is None else plane.rows_first(part(side.before, plane.cut))
@@ -122,7 +126,7 @@ def _square(values: Tensor) -> Tensor:
 
 
 # -- statistics --------------------------------------------------------------------------------------------------------
-def statistics_of(side: Side, chosen: Cut, quantity: Quantity, bins: int) -> Statistics:
+def statistics_of(side: BeforeAfter, chosen: Cut, quantity: Quantity, bins: int) -> Statistics:
     """Return the statistics of the shown quantity of a slice."""
     norm = side.now.is_floating_point() or side.now.is_complex() or side.now.is_quantized
     if quantity == "value" or (quantity == "change" and side.before is None):

@@ -18,7 +18,7 @@ from gradstep.engine.state.snapshot import Checkpoint
 from gradstep.values.errors import wrong
 from gradstep.values.expressions import name_line
 from gradstep.values.views.tensor import Between, LookPlace, LookTensor, Pair, PlaceView, Quantity, TensorView
-from gradstep.views.tensor.before_after import Side, window_of
+from gradstep.views.tensor.before_after import BeforeAfter, window_of
 from gradstep.views.tensor.goto import place_between
 from gradstep.views.tensor.measures import Measures
 from gradstep.views.tensor.view import framed
@@ -53,7 +53,7 @@ class DifferenceViewer:
         if reason:
             return replace(base, note=reason)
         before = None if missing or first is None else beside(first, there)
-        side = Side(between.name, there, before, "none" if missing else "kept")
+        side = BeforeAfter(between.name, there, before, "none" if missing else "kept")
         quantity: Quantity = "value" if missing else "ratio" if look.quantity == "ratio" else "change"
         chosen = cut(there.shape, ())
         view, window = framed(base, chosen, look)
@@ -116,8 +116,8 @@ def _why_not_both(first: Tensor | None, second: Tensor | None) -> str:
     return ""
 
 
-def _alone(name: str, tensor: Tensor) -> Side:
-    return Side(name, tensor, None, "unknown")
+def _alone(name: str, tensor: Tensor) -> BeforeAfter:
+    return BeforeAfter(name, tensor, None, "unknown")
 
 
 def _name(word: str, point: TimelinePoint) -> str:

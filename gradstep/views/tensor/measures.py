@@ -9,7 +9,7 @@ from gradstep.engine.debuggee.loop import Point
 from gradstep.engine.numbers.selection import Cut
 from gradstep.values.views.tensor import LookTensor, Quantity, Statistics
 from gradstep.views.expiry import version_of
-from gradstep.views.tensor.before_after import Side, statistics_of
+from gradstep.views.tensor.before_after import BeforeAfter, statistics_of
 
 _QUICK = 1 << 21
 """Elements up to which statistics take no longer than a frame: they are computed at once even in a hurry."""
@@ -40,7 +40,7 @@ class Measures:
             self._stop, self._point = stop, point
             self._known, self._asked = {}, set()
 
-    def of(self, side: Side, chosen: Cut, quantity: Quantity, look: LookTensor) -> Statistics | None:
+    def of(self, side: BeforeAfter, chosen: Cut, quantity: Quantity, look: LookTensor) -> Statistics | None:
         """Return the statistics of a slice; None when they are left for the next call."""
         old = None if side.before is None else (id(side.before), version_of(side.before))
         key = (side.name, id(side.now), version_of(side.now), old, chosen, quantity)

@@ -14,7 +14,7 @@ from gradstep.engine.numbers.readable import dtype_name, notes_on, why_not
 from gradstep.engine.numbers.selection import Cut, cut
 from gradstep.values.expressions import name_line
 from gradstep.values.views.tensor import LookTensor, Quantity, TensorView
-from gradstep.views.tensor.before_after import Side, side_of, was_there, window_of
+from gradstep.views.tensor.before_after import BeforeAfter, side_of, was_there, window_of
 from gradstep.views.tensor.measures import Measures
 from gradstep.views.tensor.plane import Plane, axes_of, plane_of
 from gradstep.views.why.formulas.find import would_give
@@ -130,7 +130,7 @@ def _start(plane: Plane, window: Plane, place: int) -> int:
     return plane.range(place).index(window.range(place)[0]) if place < len(plane.dims) else 0
 
 
-def _grad_side(held: Held, path: str, tensor: Tensor, quantity: Quantity) -> tuple[Side | None, list[str]]:
+def _grad_side(held: Held, path: str, tensor: Tensor, quantity: Quantity) -> tuple[BeforeAfter | None, list[str]]:
     """Return the `.grad` of a tensor, None when there is none or it can't be shown, and notes on it."""
     grad = tensor.grad if tensor.is_leaf else None
     if grad is None:

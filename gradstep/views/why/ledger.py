@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from gradstep.engine.held import Held
 from gradstep.engine.numbers.readable import dtype_name
-from gradstep.engine.observe.account import AccountLine, Moment, Standing, replayed
+from gradstep.engine.observe.account import AccountLine, LineEffect, Standing, replayed
 from gradstep.values.views.ledger import LedgerRow, LedgerView
 from gradstep.views.numbers import Norms
 from gradstep.views.tensor.element import Element
@@ -74,7 +74,7 @@ def _rows(held: Held, element: Element, taken: Norms) -> Iterator[LedgerRow]:
         yield LedgerRow("changed", "written since", standing, None, now, norm)
 
 
-def _row(moment: Moment, later: int, part: str) -> LedgerRow:
+def _row(moment: LineEffect, later: int, part: str) -> LedgerRow:
     line, before, after = moment.line, _number(moment.before), _number(moment.after)
     norm = None if moment.part is None else moment.part.norm
     if line.kind == "step":
@@ -95,7 +95,7 @@ def _word(line: AccountLine) -> str:
     return f"{line.number} earlier" if line.number else "was there"
 
 
-def _part(moments: list[Moment], i: int) -> str:
+def _part(moments: list[LineEffect], i: int) -> str:
     """Return which part of a backward a row is, when nested backwards accumulated several times."""
     here = moments[i]
     if len(here.line.parts) < 2:

@@ -14,7 +14,7 @@ from gradstep.engine.export import trial
 from gradstep.examples import EXAMPLES
 from gradstep.session.local import Session
 from gradstep.steps.language.parse import parse_script
-from gradstep.steps.runner import Runner
+from gradstep.steps.runner import StepsRunner
 from gradstep.values.commands import Export, Load
 from gradstep.values.outcomes import Outcome
 
@@ -92,7 +92,7 @@ def modules_of_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def steps(text: str, folder: Path) -> Outcome:
     """Carry out lines of a script; return the outcome of the last, or of the first that went wrong."""
-    runner, session = Runner(parse_script(text, str(folder / "story.steps"))), Session()
+    runner, session = StepsRunner(parse_script(text, str(folder / "story.steps"))), Session()
     outcome = None
     while runner.line is not None:
         outcome = session.execute(runner.line.command)

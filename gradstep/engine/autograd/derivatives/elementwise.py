@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from gradstep.engine.autograd.derivatives.rule import Rule, Settings, Table, factor, number, unary
+from gradstep.engine.autograd.derivatives.rule import Derivative, Settings, Table, factor, number, unary
 
 X, Y = {"self": "x"}, {"result": "y"}
 
 
-def _one(forward: str, formula: str, words: str, saved: dict[str, str]) -> Rule:
+def _one(forward: str, formula: str, words: str, saved: dict[str, str]) -> Derivative:
     return unary(f"y = {forward}", formula, words, saved)
 
 
-def _power(s: Settings) -> Rule:
+def _power(s: Settings) -> Derivative:
     n = s.get("exponent")
     if n == 2:
         return _one("x²", "v ⊙ 2x", "v times twice the input", X)
@@ -21,7 +21,7 @@ def _power(s: Settings) -> Rule:
     )
 
 
-def _clamp(s: Settings) -> Rule:
+def _clamp(s: Settings) -> Derivative:
     low, high = s.get("min"), s.get("max")
     ends = [f"{number(low)} ≤ " if low is not None else "", f" ≤ {number(high)}" if high is not None else ""]
     return _one(
@@ -32,7 +32,7 @@ def _clamp(s: Settings) -> Rule:
     )
 
 
-def _hardtanh(s: Settings) -> Rule:
+def _hardtanh(s: Settings) -> Derivative:
     low, high = number(s.get("min_val")), number(s.get("max_val"))
     return _one(
         f"clamp(x, {low}, {high})",
@@ -42,13 +42,13 @@ def _hardtanh(s: Settings) -> Rule:
     )
 
 
-def _threshold(s: Settings) -> Rule:
+def _threshold(s: Settings) -> Derivative:
     t = number(s.get("threshold"))
     words = "v passes where the input is above the threshold, and is zeroed elsewhere"
     return _one(f"x where x > {t}, else a constant", f"v ⊙ 1[x > {t}]", words, X)
 
 
-def _leaky(s: Settings) -> Rule:
+def _leaky(s: Settings) -> Derivative:
     slope = number(s.get("negative_slope"))
     return _one(
         f"x where x > 0, else {slope} x",
@@ -58,14 +58,14 @@ def _leaky(s: Settings) -> Rule:
     )
 
 
-def _gelu(s: Settings) -> Rule:
+def _gelu(s: Settings) -> Derivative:
     if s.get("approximate") == "tanh":
         words = "v times the derivative of GELU's tanh approximation at the input"
         return _one("½ x (1 + t), t = tanh(√(2/π) (x + 0.044715 x³))", "v ⊙ gelu′(x)", words, X)
     return _one("x Φ(x)", "v ⊙ (Φ(x) + x φ(x))", "v times the derivative of GELU at the input", X)
 
 
-def _softplus(s: Settings) -> Rule:
+def _softplus(s: Settings) -> Derivative:
     beta = s.get("beta")
     return _one(
         f"log(1 + exp({factor(beta)}x)){'' if beta == 1 else f' ÷ {number(beta)}'}",
@@ -75,41 +75,41 @@ def _softplus(s: Settings) -> Rule:
     )
 
 
-def _add(s: Settings) -> Rule:
+def _add(s: Settings) -> Derivative:
     a = factor(s.get("alpha", 1))
     words = "both inputs get v unchanged" if not a else f"the first input gets v, the second {a}v"
-    return Rule(f"y = a + {a}b", (("a", "v"), ("b", f"{a}v")), words)
+    return Derivative(f"y = a + {a}b", (("a", "v"), ("b", f"{a}v")), words)
 
 
-def _sub(s: Settings) -> Rule:
+def _sub(s: Settings) -> Derivative:
     a = factor(s.get("alpha", 1))
-    return Rule(f"y = a − {a}b", (("a", "v"), ("b", f"−{a}v")), f"the first input gets v, the second −{a}v")
+    return Derivative(f"y = a − {a}b", (("a", "v"), ("b", f"−{a}v")), f"the first input gets v, the second −{a}v")
 
 
-def _rsub(s: Settings) -> Rule:
+def _rsub(s: Settings) -> Derivative:
     a = factor(s.get("alpha", 1))
     inputs = (("a", f"−{a}v"), ("b", "v"))
-    return Rule(f"y = b − {a}a", inputs, f"the input that is subtracted gets −{a}v, the other v")
+    return Derivative(f"y = b − {a}a", inputs, f"the input that is subtracted gets −{a}v, the other v")
 
 
-def _rsub_number(s: Settings) -> Rule:
+def _rsub_number(s: Settings) -> Derivative:
     a = factor(s.get("alpha", 1))
-    return Rule(f"y = c − {a}x", (("x", f"−{a}v"),), f"the input gets −{a}v")
+    return Derivative(f"y = c − {a}x", (("x", f"−{a}v"),), f"the input gets −{a}v")
 
 
-def _mul_number(s: Settings) -> Rule:
+def _mul_number(s: Settings) -> Derivative:
     c = number(s.get("other"))
-    return Rule(f"y = {c} x", (("x", f"{c} v"),), f"v times {c}")
+    return Derivative(f"y = {c} x", (("x", f"{c} v"),), f"v times {c}")
 
 
-def _div_number(s: Settings) -> Rule:
+def _div_number(s: Settings) -> Derivative:
     c = number(s.get("other"))
-    return Rule(f"y = x ÷ {c}", (("x", f"v ÷ {c}"),), f"v divided by {c}")
+    return Derivative(f"y = x ÷ {c}", (("x", f"v ÷ {c}"),), f"v divided by {c}")
 
 
-def _dropout(s: Settings) -> Rule:
+def _dropout(s: Settings) -> Derivative:
     p = number(s.get("p"))
-    return Rule(
+    return Derivative(
         f"y = m ⊙ x ÷ (1 − {p})",
         (("x", f"m ⊙ v ÷ (1 − {p})"),),
         "v is zeroed where the forward dropped the element, and scaled as the forward was elsewhere",
@@ -145,69 +145,69 @@ TABLE: Table = {
     "RsqrtBackward0": _one("1 ÷ √x", "−½ v ⊙ y³", "v times minus half the cube of the output", Y),
     "ReciprocalBackward0": _one("1 ÷ x", "−v ⊙ y²", "v times minus the square of the output", Y),
     "AbsBackward0": _one("|x|", "v ⊙ sign(x)", "v where the input is above 0, −v where it is below, 0 at 0", X),
-    "NegBackward0": Rule("y = −x", (("x", "−v"),), "v with its sign flipped"),
+    "NegBackward0": Derivative("y = −x", (("x", "−v"),), "v with its sign flipped"),
     "SinBackward0": _one("sin x", "v ⊙ cos x", "v times the cosine of the input", X),
     "CosBackward0": _one("cos x", "−v ⊙ sin x", "v times minus the sine of the input", X),
     "ErfBackward0": _one("erf x", "v ⊙ 2/√π exp(−x²)", "v times the Gaussian 2/√π exp(−x²)", X),
     "PowBackward0": _power,
-    "PowBackward1": Rule(
+    "PowBackward1": Derivative(
         "y = a^b",
         (("a", "v ⊙ b a^(b − 1)"), ("b", "v ⊙ y log a")),
         "the base gets v times b a^(b − 1), the exponent v times the output times log a",
         {"self": "a", "exponent": "b", "result": "y"},
     ),
     "AddBackward0": _add,
-    "AddBackward1": Rule("y = x + c", (("x", "v"),), "v unchanged: a constant has no derivative"),
+    "AddBackward1": Derivative("y = x + c", (("x", "v"),), "v unchanged: a constant has no derivative"),
     "SubBackward0": _sub,
-    "SubBackward1": Rule("y = x − c", (("x", "v"),), "v unchanged: a constant has no derivative"),
+    "SubBackward1": Derivative("y = x − c", (("x", "v"),), "v unchanged: a constant has no derivative"),
     "RsubBackward0": _rsub,
     "RsubBackward1": _rsub_number,
-    "MulBackward0": Rule(
+    "MulBackward0": Derivative(
         "y = a ⊙ b",
         (("a", "v ⊙ b"), ("b", "v ⊙ a")),
         "each input gets v times the other",
         {"self": "a", "other": "b"},
     ),
     "MulBackward1": _mul_number,
-    "DivBackward0": Rule(
+    "DivBackward0": Derivative(
         "y = a ÷ b",
         (("a", "v ÷ b"), ("b", "−v ⊙ a ÷ b²")),
         "the numerator gets v divided by b, the denominator minus v times a ÷ b²",
         {"self": "a", "other": "b"},
     ),
     "DivBackward1": _div_number,
-    "AddcmulBackward0": lambda s: Rule(
+    "AddcmulBackward0": lambda s: Derivative(
         f"y = a + {factor(s.get('value', 1))}b ⊙ c",
         (("a", "v"), ("b", f"{factor(s.get('value', 1))}v ⊙ c"), ("c", f"{factor(s.get('value', 1))}v ⊙ b")),
         "the first input gets v, each factor v times the other factor",
         {"tensor1": "b", "tensor2": "c"},
     ),
-    "MaximumBackward0": Rule(
+    "MaximumBackward0": Derivative(
         "y = max(a, b)",
         (("a", "v ⊙ (1[a > b] + ½ 1[a = b])"), ("b", "v ⊙ (1[b > a] + ½ 1[a = b])")),
         "v goes to the larger of the two; half to each where they are equal",
         {"self": "a", "other": "b"},
     ),
-    "MinimumBackward0": Rule(
+    "MinimumBackward0": Derivative(
         "y = min(a, b)",
         (("a", "v ⊙ (1[a < b] + ½ 1[a = b])"), ("b", "v ⊙ (1[b < a] + ½ 1[a = b])")),
         "v goes to the smaller of the two; half to each where they are equal",
         {"self": "a", "other": "b"},
     ),
-    "WhereBackward0": Rule(
+    "WhereBackward0": Derivative(
         "y = a where c, else b",
         (("a", "v ⊙ 1[c]"), ("b", "v ⊙ 1[not c]")),
         "v goes to the input that was selected; the condition has no gradient",
         {"condition": "c"},
     ),
-    "MaskedFillBackward0": Rule(
+    "MaskedFillBackward0": Derivative(
         "y = x, filled where m",
         (("x", "v ⊙ 1[not m]"),),
         "v is zeroed where the mask filled in a constant, and passes elsewhere",
         {"mask": "m"},
     ),
     "NativeDropoutBackward0": _dropout,
-    "CloneBackward0": Rule("y = x", (("x", "v"),), "v unchanged: a copy"),
-    "AliasBackward0": Rule("y = x", (("x", "v"),), "v unchanged: the same tensor"),
-    "ToCopyBackward0": Rule("y = x in another dtype", (("x", "v"),), "v, cast back to the dtype of the input"),
+    "CloneBackward0": Derivative("y = x", (("x", "v"),), "v unchanged: a copy"),
+    "AliasBackward0": Derivative("y = x", (("x", "v"),), "v unchanged: the same tensor"),
+    "ToCopyBackward0": Derivative("y = x in another dtype", (("x", "v"),), "v, cast back to the dtype of the input"),
 }

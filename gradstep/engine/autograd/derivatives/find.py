@@ -15,7 +15,7 @@ from gradstep.engine.autograd.derivatives import (
     twice,
 )
 from gradstep.engine.autograd.derivatives.descriptions import description_of
-from gradstep.engine.autograd.derivatives.rule import Entry, Rule
+from gradstep.engine.autograd.derivatives.rule import Derivative, Entry
 from gradstep.engine.autograd.graph import node_name
 from gradstep.engine.autograd.nested_shapes import sizes_of
 from gradstep.engine.autograd.saved_values import settings
@@ -32,7 +32,7 @@ TABLE: dict[str, Entry] = {
 }
 
 
-def rule_of(node: Node) -> Rule | None:
+def rule_of(node: Node) -> Derivative | None:
     """Return the derivative of a node; None when no table has it.
 
     torch numbers the overloads of an operation, and may renumber them: a node that does not save the tensors that the
@@ -44,7 +44,7 @@ def rule_of(node: Node) -> Rule | None:
         entry = matrices.TRANSPOSED[name]
     if entry is None:
         return None
-    rule = entry if isinstance(entry, Rule) else entry(settings(node))
+    rule = entry if isinstance(entry, Derivative) else entry(settings(node))
     kept = all(hasattr(type(node), f"_saved_{saved}") for saved in rule.saved)
     count, known = len(node.next_functions), len(rule.inputs)
     return rule if kept and (count == known or (rule.several and count >= known)) else None
@@ -56,7 +56,7 @@ def words_of(node: Node) -> str:
     return rule.words if rule is not None else description_of(node)
 
 
-def symbol_of(rule: Rule, edge: int) -> tuple[str, str]:
+def symbol_of(rule: Derivative, edge: int) -> tuple[str, str]:
     """Return the symbol of an input and its formula for J^T v."""
     symbol, formula = rule.inputs[min(edge, len(rule.inputs) - 1)]
     return (f"{symbol}{_subscript(edge + 1)}" if rule.several else symbol), formula

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from gradstep.engine.autograd.derivatives.rule import Rule, Settings, Table
+from gradstep.engine.autograd.derivatives.rule import Derivative, Settings, Table
 
 _NORM_WORDS = "v w minus its mean and its projection on x̂, divided by σ: shifting or scaling x does not change y"
 
 
-def _normalised(group: str, over: str) -> Rule:
-    return Rule(
+def _normalised(group: str, over: str) -> Derivative:
+    return Derivative(
         f"y = x̂ w + b, x̂ = (x − μ) ÷ σ over {group}",
         (
             ("x", "(g − mean g − x̂ mean(g ⊙ x̂)) ÷ σ, g = v ⊙ w"),
@@ -20,10 +20,10 @@ def _normalised(group: str, over: str) -> Rule:
     )
 
 
-def _batch_norm(s: Settings) -> Rule:
+def _batch_norm(s: Settings) -> Derivative:
     if s.get("training"):
         return _normalised("the batch", "the batch")
-    return Rule(
+    return Derivative(
         "y = x̂ w + b, x̂ = (x − μ) ÷ σ with running μ and σ",
         (("x", "v ⊙ w ÷ σ"), ("w", "Σ v ⊙ x̂ over the batch"), ("b", "Σ v over the batch")),
         "in eval mode μ and σ are constants: v times w ÷ σ",
@@ -31,9 +31,9 @@ def _batch_norm(s: Settings) -> Rule:
     )
 
 
-def _convolution(s: Settings) -> Rule:
+def _convolution(s: Settings) -> Derivative:
     transposed = bool(s.get("transposed"))
-    return Rule(
+    return Derivative(
         "y = b + W ⋆ᵀ x, a transposed convolution" if transposed else "y = b + W ⋆ x",
         (
             ("x", "W ⋆ v" if transposed else "W ⋆ᵀ v"),
@@ -46,21 +46,21 @@ def _convolution(s: Settings) -> Rule:
     )
 
 
-_WEIGHT_NORM = Rule(
+_WEIGHT_NORM = Derivative(
     "y = g d ÷ n, n = ‖d‖ of each row",
     (("d", "g (v − d (d · v) ÷ n²) ÷ n"), ("g", "(d · v) ÷ n")),
     "the magnitude g gets the component of v along d, and d only the component orthogonal to it",
     {"v": "d", "g": "g", "result1": "n"},
 )
 
-_AVERAGE_POOL = Rule(
+_AVERAGE_POOL = Derivative(
     "y = mean of each window",
     (("x", "v ÷ size of the window, summed"),),
     "every element gets an equal share of the v of each window it is in",
     {"self": "x"},
 )
 
-_ATTENTION = Rule(
+_ATTENTION = Derivative(
     "y = P V, P = softmax(s Q Kᵀ)",
     (
         ("Q", "s D K, D = P ⊙ (v Vᵀ − rowsum(v ⊙ y))"),
@@ -76,7 +76,7 @@ TABLE: Table = {
     "NativeGroupNormBackward0": _normalised("each group", "the batch and all positions"),
     "NativeBatchNormBackward0": _batch_norm,
     "ConvolutionBackward0": _convolution,
-    "MaxPool2DWithIndicesBackward0": Rule(
+    "MaxPool2DWithIndicesBackward0": Derivative(
         "y = max of each window",
         (("x", "v added at i, 0 elsewhere"),),
         "v goes to the maximum of each window, summed where windows overlap; the others get 0",
@@ -85,7 +85,7 @@ TABLE: Table = {
     "AvgPool2DBackward0": _AVERAGE_POOL,
     "AdaptiveAvgPool2DBackward0": _AVERAGE_POOL,
     "WeightNormInterfaceBackward0": _WEIGHT_NORM,
-    "EmbeddingBackward0": Rule(
+    "EmbeddingBackward0": Derivative(
         "y = W[i]",
         (("W", "rows of v added at i, 0 elsewhere"),),
         "each row of v is added to the row of W that was looked up; the other rows get 0",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gradstep.engine.autograd.derivatives.rule import Rule, Settings, Table, number
+from gradstep.engine.autograd.derivatives.rule import Derivative, Settings, Table, number
 
 _SAVED = {"self": "x", "target": "t"}
 
@@ -17,8 +17,8 @@ def _sign(s: Settings) -> str:
     return "mean " if reduction == 1 else "Σ " if reduction == 2 else ""
 
 
-def _mse(s: Settings) -> Rule:
-    return Rule(
+def _mse(s: Settings) -> Derivative:
+    return Derivative(
         f"y = {_sign(s)}(x − t)²",
         (("x", f"2 (x − t) v{_over(s)}"), ("t", f"−2 (x − t) v{_over(s)}")),
         "v times twice the error: the gradient grows with the error",
@@ -26,9 +26,9 @@ def _mse(s: Settings) -> Rule:
     )
 
 
-def _smooth_l1(s: Settings) -> Rule:
+def _smooth_l1(s: Settings) -> Derivative:
     beta = number(s.get("beta"))
-    return Rule(
+    return Derivative(
         f"y = {_sign(s)}smooth |x − t|",
         (("x", f"clip((x − t) ÷ {beta}, −1, 1) v{_over(s)}"), ("t", f"−clip((x − t) ÷ {beta}, −1, 1) v{_over(s)}")),
         "v times the error, clipped to ±1: an outlier gets no larger a gradient",
@@ -36,9 +36,9 @@ def _smooth_l1(s: Settings) -> Rule:
     )
 
 
-def _huber(s: Settings) -> Rule:
+def _huber(s: Settings) -> Derivative:
     delta = number(s.get("delta"))
-    return Rule(
+    return Derivative(
         f"y = {_sign(s)}Huber(x − t)",
         (("x", f"clip(x − t, −{delta}, {delta}) v{_over(s)}"), ("t", f"−clip(x − t, −{delta}, {delta}) v{_over(s)}")),
         f"v times the error, clipped to ±{delta}: an outlier gets no larger a gradient",
@@ -46,9 +46,9 @@ def _huber(s: Settings) -> Rule:
     )
 
 
-def _nll(s: Settings) -> Rule:
+def _nll(s: Settings) -> Derivative:
     over = " ÷ Σw" if s.get("reduction") == 1 else ""
-    return Rule(
+    return Derivative(
         f"y = {_sign(s)}−w x[target]",
         (("x", f"−w v{over} at the target, 0 elsewhere"),),
         "only the target class of each sample gets a gradient; w is its class weight, 1 by default",
@@ -56,8 +56,8 @@ def _nll(s: Settings) -> Rule:
     )
 
 
-def _bce(s: Settings) -> Rule:
-    return Rule(
+def _bce(s: Settings) -> Derivative:
+    return Derivative(
         f"y = {_sign(s)}−(t log x + (1 − t) log(1 − x))",
         (("x", f"(x − t) ÷ (x (1 − x)) v{_over(s)}"), ("t", f"(log(1 − x) − log x) v{_over(s)}")),
         "v times the error over x (1 − x): large where a confident prediction is wrong; times the weight, if any",
@@ -65,8 +65,8 @@ def _bce(s: Settings) -> Rule:
     )
 
 
-def _bce_logits(s: Settings) -> Rule:
-    return Rule(
+def _bce_logits(s: Settings) -> Derivative:
+    return Derivative(
         f"y = {_sign(s)}binary cross-entropy of σ(x)",
         (("x", f"(σ(x) − t) v{_over(s)}"), ("t", f"−x v{_over(s)}")),
         "v times the error in probability, σ(x) − t; times the weight, if any",
@@ -74,7 +74,7 @@ def _bce_logits(s: Settings) -> Rule:
     )
 
 
-_CTC = Rule(
+_CTC = Derivative(
     "y = −log Σ of the probabilities of all alignments",
     (("x", "(exp x − p) v"),),
     "at each time step: the model's probability of a label minus p, its probability given the target",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gradstep.engine.autograd.derivatives.rule import Rule, Settings, Table, dimension, number, unary
+from gradstep.engine.autograd.derivatives.rule import Derivative, Settings, Table, dimension, number, unary
 
 
 def _along(s: Settings) -> str:
@@ -15,28 +15,28 @@ def _correction(s: Settings) -> int:
     return int(correction) if isinstance(correction, (int, float)) else 1
 
 
-def _variance(s: Settings) -> Rule:
+def _variance(s: Settings) -> Derivative:
     words = f"v times twice the deviation from the mean, divided by n − {_correction(s)}"
     return unary(f"y = var x{_along(s)}", f"v ⊙ 2 (x − x̄) ÷ (n − {_correction(s)})", words, {"self": "x"})
 
 
-def _deviation(s: Settings) -> Rule:
+def _deviation(s: Settings) -> Derivative:
     words = f"v times the deviation from the mean, divided by n − {_correction(s)} and by the standard deviation"
     formula = f"v ⊙ (x − x̄) ÷ ((n − {_correction(s)}) y)"
     return unary(f"y = std x{_along(s)}", formula, words, {"self": "x", "result": "y"})
 
 
-def _picked(name: str) -> Rule:
+def _picked(name: str) -> Derivative:
     words = f"v goes to the {name} element, by the index that the forward saved; the others get 0"
     return unary(f"y = {name} of x", "v at i, 0 elsewhere", words, {"indices": "i"})
 
 
-def _shared(name: str) -> Rule:
+def _shared(name: str) -> Derivative:
     words = f"v goes to the {name} element, split equally among ties; the others get 0"
     return unary(f"y = {name} of x", "v ⊙ 1[x = y] ÷ how many", words, {"self": "x", "result": "y"})
 
 
-def _norm(s: Settings) -> Rule:
+def _norm(s: Settings) -> Derivative:
     order = s.get("ord")
     saved = {"self": "x", "result": "y"}
     if order == 2:
@@ -48,7 +48,7 @@ def _norm(s: Settings) -> Rule:
     return unary(f"y = (Σ |x|^{p})^(1/{p})", f"v x |x|^({p} − 2) ÷ y^({p} − 1)", words, saved)
 
 
-def _softmax(s: Settings) -> Rule:
+def _softmax(s: Settings) -> Derivative:
     return unary(
         f"y = softmax x{_along(s)}",
         "y ⊙ (v − Σ v ⊙ y)",
@@ -57,7 +57,7 @@ def _softmax(s: Settings) -> Rule:
     )
 
 
-def _log_softmax(s: Settings) -> Rule:
+def _log_softmax(s: Settings) -> Derivative:
     return unary(
         f"y = log softmax x{_along(s)}",
         "v − exp(y) Σ v",

@@ -13,7 +13,7 @@ Settings: TypeAlias = Mapping[str, Setting]
 
 
 @dataclass(frozen=True)
-class Rule:
+class Derivative:
     """The derivative of one kind of node, after torch's `derivatives.yaml`.
 
     `v` is the upstream gradient, `⊙` multiplies elementwise, `1[...]` is 1 where the condition holds and 0 elsewhere,
@@ -32,14 +32,14 @@ class Rule:
     """True when the operation takes a list of tensors: the last of `inputs` describes all further ones."""
 
 
-Entry: TypeAlias = Rule | Callable[[Settings], Rule]
+Entry: TypeAlias = Derivative | Callable[[Settings], Derivative]
 """A rule, or a function that makes one from the node's settings."""
 Table: TypeAlias = Mapping[str, Entry]
 
 
-def unary(forward: str, formula: str, words: str, saved: Mapping[str, str] | None = None) -> Rule:
+def unary(forward: str, formula: str, words: str, saved: Mapping[str, str] | None = None) -> Derivative:
     """Return the rule of an operation on one tensor, `x`."""
-    return Rule(forward, (("x", formula),), words, saved or {})
+    return Derivative(forward, (("x", formula),), words, saved or {})
 
 
 def number(value: object) -> str:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from gradstep.engine.autograd.derivatives.rule import Rule, Settings, Table, dimension, unary
+from gradstep.engine.autograd.derivatives.rule import Derivative, Settings, Table, dimension, unary
 
-_RESHAPED = Rule("y = x in another shape", (("x", "v in the shape of x"),), "v, reshaped to the shape of the input")
+_RESHAPED = Derivative(
+    "y = x in another shape", (("x", "v in the shape of x"),), "v, reshaped to the shape of the input"
+)
 
 
-def _transpose(s: Settings) -> Rule:
+def _transpose(s: Settings) -> Derivative:
     dims = f"{dimension(s.get('dim0'))} and {dimension(s.get('dim1'))}"
     return unary(
         f"y = x, dims {dims} swapped", f"v, dims {dims} swapped", "v with the same two dimensions swapped back"
     )
 
 
-def _slice(s: Settings) -> Rule:
+def _slice(s: Settings) -> Derivative:
     start, end, step = s.get("start"), s.get("end"), s.get("step")
     place = f"{0 if start is None else start}:{'' if not isinstance(end, int) or end >= 2**62 else end}"
     place += f":{step}" if step != 1 else ""
@@ -23,15 +25,15 @@ def _slice(s: Settings) -> Rule:
     return unary(f"y = x[{place}] along dim {dim}", "v in its place, 0 elsewhere", words)
 
 
-def _select(s: Settings) -> Rule:
+def _select(s: Settings) -> Derivative:
     words = "v goes to the index that was read; the rest of the input gets 0"
     place = f"x at {dimension(s.get('index'))} of dim {dimension(s.get('dim'))}"
     return unary(f"y = {place}", "v in its place, 0 elsewhere", words)
 
 
-def _cat(s: Settings) -> Rule:
+def _cat(s: Settings) -> Derivative:
     dim = dimension(s.get("dim"))
-    return Rule(
+    return Derivative(
         f"y = [x₁ x₂ …] along dim {dim}",
         (("x", "its part of v"),),
         "each input gets its part of v",
@@ -39,7 +41,7 @@ def _cat(s: Settings) -> Rule:
     )
 
 
-def _split(s: Settings) -> Rule:
+def _split(s: Settings) -> Derivative:
     return unary(
         f"y₁, y₂, … = x split along dim {dimension(s.get('dim'))}",
         "[v₁ v₂ …]",
@@ -47,7 +49,7 @@ def _split(s: Settings) -> Rule:
     )
 
 
-def _unbind(s: Settings) -> Rule:
+def _unbind(s: Settings) -> Derivative:
     return unary(
         f"y₁, y₂, … = x along dim {dimension(s.get('dim'))}",
         "v₁, v₂, … stacked",
@@ -55,8 +57,8 @@ def _unbind(s: Settings) -> Rule:
     )
 
 
-def _stack(s: Settings) -> Rule:
-    return Rule(
+def _stack(s: Settings) -> Derivative:
+    return Derivative(
         f"y = x₁, x₂, … stacked along dim {dimension(s.get('dim'))}",
         (("x", "its slice of v"),),
         "each input gets its slice of v",
@@ -64,7 +66,7 @@ def _stack(s: Settings) -> Rule:
     )
 
 
-def _cumsum(s: Settings) -> Rule:
+def _cumsum(s: Settings) -> Derivative:
     return unary(
         f"y = running sums along dim {dimension(s.get('dim'))}",
         "running sums of v from the end",

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from gradstep.engine.autograd.derivatives.rule import Rule, Settings, Table, number
+from gradstep.engine.autograd.derivatives.rule import Derivative, Settings, Table, number
 
 
-def _threshold(s: Settings) -> Rule:
+def _threshold(s: Settings) -> Derivative:
     t = number(s.get("threshold"))
-    return Rule(
+    return Derivative(
         f"y = u ⊙ 1[x > {t}]",
         (("u", f"v ⊙ 1[x > {t}]"), ("x", "0")),
         "v passes to u where x is above the threshold; x gets 0: a line has no second derivative",
@@ -16,13 +16,13 @@ def _threshold(s: Settings) -> Rule:
 
 
 TABLE: Table = {
-    "TanhBackwardBackward0": Rule(
+    "TanhBackwardBackward0": Derivative(
         "y = u ⊙ (1 − t²), t = tanh",
         (("u", "v ⊙ (1 − t²)"), ("t", "−2 v ⊙ u ⊙ t")),
         "u gets v times 1 − t²; t gets v times u times the derivative of 1 − t²",
         {"grad_output": "u", "output": "t"},
     ),
-    "SigmoidBackwardBackward0": Rule(
+    "SigmoidBackwardBackward0": Derivative(
         "y = u ⊙ s (1 − s), s = σ",
         (("u", "v ⊙ s (1 − s)"), ("s", "v ⊙ u ⊙ (1 − 2 s)")),
         "u gets v times s (1 − s); s gets v times u times the derivative of s (1 − s)",

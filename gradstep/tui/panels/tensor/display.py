@@ -18,7 +18,7 @@ from gradstep.values.views.tensor import Pair, Statistics, TensorView, Window
 WORDS = {"value": "", "change": "change of ", "ratio": "change ÷ before of "}
 
 
-class Column(NamedTuple):
+class NumberColumn(NamedTuple):
     """The form of the numbers of a column, and their maximum width in cells."""
 
     form: Form
@@ -44,7 +44,7 @@ class StableForms:
         if of != self._of:
             self._of, self._decades, self._scales = of, {}, {}
 
-    def column(self, name: str, greatest: float, dtype: str, digits: int) -> Column:
+    def column(self, name: str, greatest: float, dtype: str, digits: int) -> NumberColumn:
         """Return the form of a column, given its current largest magnitude.
 
         A form is kept until a number is too long for it, or two digits shorter than it could be.
@@ -56,7 +56,7 @@ class StableForms:
                 kept = self._decades[name] = decade
             greatest = 2 * 10.0**kept
         form = numbers.form_of([greatest], dtype, digits)
-        return Column(form, max(4, len(numbers.signed(-greatest if greatest else -1.0, form))))
+        return NumberColumn(form, max(4, len(numbers.signed(-greatest if greatest else -1.0, form))))
 
     def scale(self, name: str, known: Statistics | None, seen: Iterable[float]) -> tuple[float, str]:
         """Return the magnitude of the deepest shade of a heat map, and what it is."""

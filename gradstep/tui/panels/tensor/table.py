@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from gradstep.tui.panels.tensor.display import Column, Display, cells_of, dtype_of, flat, own_name, peak, sides_of
+from gradstep.tui.panels.tensor.display import Display, NumberColumn, cells_of, dtype_of, flat, own_name, peak, sides_of
 from gradstep.tui.panels.tensor.grid import CHANGED, axis_of, begins, longest
 from gradstep.tui.render.drawing import GUTTER, cursor
 from gradstep.tui.render.lines import Line, Row, fit
@@ -107,7 +107,7 @@ class _Table:
         self._bar_name, self._longest = "", 0.0
 
     def column(
-        self, title: str, values: Sequence[float | None], form: Column, marks: list[bool], missing: str = ""
+        self, title: str, values: Sequence[float | None], form: NumberColumn, marks: list[bool], missing: str = ""
     ) -> None:
         title = fit(title, max(12, form.width)) if self.width < _WIDE else title
         # a bare 0 and NaN are aligned with the last decimal of the others

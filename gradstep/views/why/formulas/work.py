@@ -15,7 +15,7 @@ from gradstep.views.why.formulas.text import DIGITS, digits_that_tell, signed
 
 
 @dataclass(frozen=True)
-class Made:
+class WorkLine:
     """A line of the work: its name, its formula, and torch's value for it, if there is one."""
 
     name: str
@@ -37,7 +37,7 @@ class Work:
     state: Mapping[str, Tensor]
     weight_after: Tensor | None = None
     state_after: Mapping[str, Tensor] = field(default_factory=dict)
-    lines: list[Made] = field(default_factory=list)
+    lines: list[WorkLine] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._precision = Precision.of(self.weight.dtype)
@@ -88,13 +88,13 @@ class Work:
                 work continues with it.
         """
         actual = self.state_after.get(key)
-        self.lines.append(Made(name, term, actual))
+        self.lines.append(WorkLine(name, term, actual))
         return term.named(name, actual if actual is not None else None)
 
     # -- the result ---------------------------------------------------------------------------------------------------
     def finish(self, result: Term) -> None:
         """Write the last line: the new weight."""
-        self.lines.append(Made("w", result, self.weight_after))
+        self.lines.append(WorkLine("w", result, self.weight_after))
 
     @property
     def agrees(self) -> Tensor:
@@ -115,7 +115,7 @@ class Work:
         *parts, result = self.lines
         return (self._text(result, last), *(self._text(made, made.name) for made in parts))
 
-    def _text(self, made: Made, name: str) -> FormulaLine:
+    def _text(self, made: WorkLine, name: str) -> FormulaLine:
         last = made is self.lines[-1]
         computed = float(made.term.value.to(self.weight.dtype))
         value = computed if made.actual is None else float(made.actual)
@@ -132,7 +132,7 @@ class Work:
         return FormulaLine(name, formula, made.term.numbers(digits), signed(value, digits), note)
 
 
-def _agrees(made: Made) -> Tensor:
+def _agrees(made: WorkLine) -> Tensor:
     assert made.actual is not None
     rounded = made.term.value.to(made.actual.dtype).to(torch.float64)
     return agree(rounded, made.actual.to(torch.float64), made.term.bound)
