@@ -21,6 +21,7 @@ from gradstep.engine.state.aside import aside
 from gradstep.engine.state.batch import input_rows
 from gradstep.engine.state.generators import Generators
 from gradstep.engine.state.images import Images
+from gradstep.engine.state.memory import Memory
 from gradstep.engine.state.saved import Copies, Saved, Saver, without_grads
 from gradstep.engine.state.snapshot import tensors_of
 from gradstep.engine.state.writing import writing
@@ -51,6 +52,8 @@ class Transaction:
         self._held = held
         held.began_with = self._began_with
         self._timeline: PointRecorder | None = None
+        self._memory = Memory(held.offload)
+        """Memory for the copies of a phase where no history is kept."""
         self.keep_in(None)
         self._pulled: Randomness | None = None
         self._begun: Saved | None = None
@@ -60,7 +63,7 @@ class Transaction:
         """Give the copies of each successful phase to a timeline; with None, release them at the next phase."""
         self._timeline = timeline
         images = timeline.images if timeline is not None and timeline.current is not None else None
-        self._saver = Saver(images, self._held.offload)
+        self._saver = Saver(images or self._memory)
 
     def begin(self, act: Act) -> Saved:
         """Save what this phase may write."""
@@ -111,6 +114,7 @@ class Transaction:
         # nothing from here on can fail
         if self._timeline is not None:
             self._timeline.record(point)
+        self._memory.shrink()
         if forward:
             held.forward_saved = began
         self._pulled = self._begun = None

@@ -169,8 +169,19 @@ def test_memory_comes_back_and_is_used_again() -> None:
     assert (memory.given, memory.free) == (0, 800)
     assert memory.like(torch.ones(10, 20)).data_ptr() != address
     assert memory.like(like).data_ptr() == address
-    memory.shrink(0)
+    memory.shrink()
     assert memory.free == 0
+
+
+def test_what_one_act_copied_stays_for_the_next_that_copies_as_much() -> None:
+    memory, weight = Memory(), torch.ones(10, 20)
+    address = memory.take([weight])[0].data_ptr()
+    gc.collect()
+    for _ in range(4):  # a backward copies nothing
+        memory.take([])
+        memory.shrink()
+    assert memory.free == weight.nbytes
+    assert memory.take([weight])[0].data_ptr() == address
 
 
 @pytest.mark.parametrize("size", [10, 2000])

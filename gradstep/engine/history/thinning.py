@@ -47,7 +47,7 @@ def tidy(timeline: Timeline, say: Callable[[str], None] = lambda _: None) -> lis
             break
         messages += _check(timeline, here, victim, say)
         _thin(timeline, victim)
-    timeline.images.memory.shrink(timeline.images.taken)
+    timeline.images.memory.shrink()
     return messages
 
 

@@ -63,8 +63,6 @@ class Images:
         """The image of each tensor's present contents, by id; an image keeps its tensor alive, so ids stay valid."""
         self._open: list[Image] = []
         self.tally = Tally()
-        self.taken = 0
-        """Bytes that were copied for the last act."""
 
     def current(self, tensor: Tensor) -> Image:
         """Return the image of a tensor's present contents."""
@@ -82,26 +80,16 @@ class Images:
             raise
 
     def _take(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        sources, targets, made = [], [], []
-        for tensor in tensors:
-            image = self.current(tensor)
-            if image.copy is None:
-                image.version = tensor._version
-                self._open.append(image)
-                if tensor.layout is torch.strided:
-                    image.copy = self.memory.like(tensor)
-                    sources.append(tensor.detach())
-                    targets.append(image.copy)
-                else:
-                    image.copy = tensor.detach().clone()
-            made.append(image.copy)
-        copy_all(targets, sources)
-        return made
+        images = [self.current(tensor) for tensor in tensors]
+        new = list({id(image): image for image in images if image.copy is None}.values())
+        self._open += new
+        for image, copy in zip(new, self.memory.take([image.tensor for image in new]), strict=True):
+            image.version, image.copy = image.tensor._version, copy
+        return [image.contents for image in images]
 
     def settle(self) -> list[Image]:
         """End a successful act: drop the copies of unwritten tensors; return the images of written ones."""
         written = []
-        self.taken = sum(image.size for image in self._open)
         for image in self._open:
             assert image.copy is not None
             if same_bits(image.tensor, image.copy):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import weakref
+from collections import deque
 from collections.abc import Hashable, Sequence
 from contextlib import suppress
 
@@ -16,6 +17,8 @@ _SLAB = 8 << 20
 """Bytes of a slab, from which small tensors are cut."""
 _ALIGNED = 64
 """Alignment of a tensor in bytes, the same as torch's."""
+_RECENT = 32
+"""Acts whose largest copy sets how much memory stays in the pool: an iteration that accumulates several backwards."""
 
 
 class Memory:
@@ -29,6 +32,8 @@ class Memory:
         """Bytes in use."""
         self.free = 0
         """Bytes in the pool."""
+        self._taken: deque[int] = deque(maxlen=_RECENT)
+        """Bytes that were copied for each of the last acts."""
         self._slab: Tensor | None = None
         self._cut = 0
         """Bytes of the slab that are allocated."""
@@ -47,8 +52,19 @@ class Memory:
         weakref.finalize(given, self._reclaim, kind, base).atexit = False
         return given
 
-    def shrink(self, most: int) -> None:
-        """Return memory of the pool to the system until at most `most` bytes are left in it."""
+    def take(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """Copy the tensors that one act may write."""
+        made = [self.like(each) if each.layout is torch.strided else each.detach().clone() for each in tensors]
+        dense = [
+            (copy, tensor.detach()) for copy, tensor in zip(made, tensors, strict=True) if copy.layout is torch.strided
+        ]
+        copy_all([copy for copy, _ in dense], [tensor for _, tensor in dense])
+        self._taken.append(sum(copy.nbytes for copy, _ in dense))
+        return made
+
+    def shrink(self) -> None:
+        """Return memory of the pool to the system, except for what the next act may need."""
+        most = max(self._taken, default=0)
         for kind in list(self._free):
             while self.free > most and self._free[kind]:
                 self.free -= self._free[kind].pop().nbytes
