@@ -1,4 +1,4 @@
-"""The house itself: how its rooms may depend on each other, and what they may say."""
+"""The layers of the package: what may import what, names, sizes of folders, and where keys may be named."""
 
 from __future__ import annotations
 

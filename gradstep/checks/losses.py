@@ -1,4 +1,4 @@
-"""The losses of a loop, in the order of its iterations, apart for each line that calls backward."""
+"""The losses of a loop by iteration, one series for each line that calls backward."""
 
 from __future__ import annotations
 

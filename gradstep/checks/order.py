@@ -1,4 +1,4 @@
-"""What the phases of a loop have done so far, noted at each: what the checks of its order decide from."""
+"""The history of a loop's phases, which the checks of their order read."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Built-in workloads, one a file: `gradstep.examples.NAME.workload()` builds one. This list imports no torch."""
 
 EXAMPLES: dict[str, str] = {
-    "mlp": "the notebook's network, two linear layers and a ReLU: what backward does to .grad",
+    "mlp": "two linear layers and a ReLU: what backward does to .grad",
     "linear": "regression with a known answer: the weights converge to 2, -3, 0.5 and the bias to 1",
     "xor": "the smallest problem that needs a hidden layer, solved in a few hundred iterations",
     "cnn": "convolution, batch norm and dropout on small synthetic images, in several batches",

@@ -1,4 +1,4 @@
-"""The notebook's network: 784 inputs, a hidden layer of 256, ten outputs, one batch of random numbers.
+"""The network of a backpropagation notebook: 784 inputs, a hidden layer of 256, ten outputs, one random batch.
 
 The data is noise: the point is what the four calls do. forward computes the loss, backward fills `.grad`, step updates
 the weights, zero_grad clears `.grad`. The random draws are in the notebook's order, so with the same seed every number

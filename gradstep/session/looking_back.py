@@ -1,4 +1,4 @@
-"""Looking back in a script: the stops that the user came to, as they were recorded. The script itself never travels."""
+"""The recorded stops of a script, to look at and compare. The script itself never goes back."""
 
 from __future__ import annotations
 

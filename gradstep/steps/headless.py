@@ -1,4 +1,4 @@
-"""Run a script on a session in this process, without a screen; used by replay and the pytest plugin."""
+"""Run a `.steps` file without a screen, for replay and the pytest plugin."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The desk: the surfaces of the screen, their layout, the focus, and the command queue."""
+"""The base of the screen: its panels and bars, their layout, the focus, and the command queue."""
 
 from __future__ import annotations
 

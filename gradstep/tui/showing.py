@@ -1,4 +1,4 @@
-"""Shows outcomes, stops and events on the surfaces of the screen."""
+"""Shows outcomes, stops and events in the panels and bars."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`all-zero-gradient`: gradients are exactly zero, step for step."""
+"""`all-zero-gradient`: gradients are exactly zero at every step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a loss became NaN or infinite: the first node in the order of the forward that has saved such a number."""
+"""Finds where a loss became NaN or infinite: the first node, in the order of the forward, that saved such a number."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checks of a loss that is not finite: of a script they report it once a step uses it."""
+"""Checks of a loss that is not finite. In a script, it is reported only once a step uses it."""
 
 from __future__ import annotations
 

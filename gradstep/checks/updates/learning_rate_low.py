@@ -1,4 +1,4 @@
-"""`learning-rate-low`: all steps go the same way, and get nowhere."""
+"""`learning-rate-low`: all steps point the same way, and make no progress."""
 
 from __future__ import annotations
 

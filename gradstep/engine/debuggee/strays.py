@@ -1,4 +1,4 @@
-"""Strays: leaves that get a gradient but belong to neither model nor optimizer, so that nothing trains them."""
+"""Finds strays: leaves that get a gradient but belong to neither model nor optimizer, so nothing trains them."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The one place that hooks torch: forward, backward and optimizer, as events; what nobody asks for is not hooked."""
+"""The one place that hooks torch: forward, backward and optimizer, as events. Only subscribed events are hooked."""

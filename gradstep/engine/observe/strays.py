@@ -1,4 +1,4 @@
-"""Stray leaves: they get a gradient but belong neither to the model nor to the optimizer, so nothing trains them."""
+"""Observes which stray leaves a backward reaches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which turn of the training loop runs."""
+"""Counts the iterations of a loop, by call sites that come round again."""
 
 from __future__ import annotations
 

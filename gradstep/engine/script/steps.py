@@ -1,4 +1,4 @@
-"""What a script's loop needs of the session: how far it runs, what stops it, and what is told of its phases."""
+"""What a script's loop asks of the session: how far to run, what stops it, and who hears of its phases."""
 
 from __future__ import annotations
 

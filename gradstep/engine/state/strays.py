@@ -1,4 +1,4 @@
-"""The `.grad` of leaves that belong to neither model nor optimizer: a backward adds to it all the same."""
+"""The part of the state that holds the `.grad` of strays, to which a backward adds as to a parameter's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The loss of each sample: the loss function called on one sample's prediction and target at a time, and checked."""
+"""The loss of each sample, from calling the loss on one sample at a time; checked against the loss of the batch."""
 
 from __future__ import annotations
 

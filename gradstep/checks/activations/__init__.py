@@ -1,0 +1,1 @@
+"""Checks of activations: units that are dead, outputs that are saturated."""
