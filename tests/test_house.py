@@ -55,6 +55,17 @@ def test_no_two_test_files_have_one_name() -> None:
     assert sorted(names) == sorted(set(names))
 
 
+def test_no_two_classes_have_one_name() -> None:
+    """But for commands and expressions, whose names are the words of the script language, and the public Session."""
+    defined: dict[str, list[str]] = {}
+    for name, path in modules().items():
+        if not name.startswith(("gradstep.values.commands", "gradstep.values.expressions", "gradstep.prompt")):
+            for node in ast.parse(path.read_text()).body:
+                if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                    defined.setdefault(node.name, []).append(name)
+    assert not {name: where for name, where in defined.items() if len(where) > 1}
+
+
 def test_no_class_chain_of_ours_on_the_screen_is_deeper_than_two() -> None:
     """Apps, screens, widgets and panels are composed, not inherited."""
     deep = set()

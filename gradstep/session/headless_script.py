@@ -14,7 +14,7 @@ from msgspec.structs import asdict
 from gradstep.engine.observe.loop_phases import Phase
 from gradstep.engine.script.main_thread import MainThread, News
 from gradstep.engine.script.program import Ended, Program, Runnable
-from gradstep.engine.script.recorder import Recorder
+from gradstep.engine.script.recorder import RunRecorder
 from gradstep.session.script_session import ScriptSession
 from gradstep.values import commands as cmd
 from gradstep.values.errors import GradstepError
@@ -72,7 +72,7 @@ class HeadlessScript:
                 raise GradstepError(problem)
         self.program = program or Program(run.target, run.arguments, run.module)
         self.loop = self.session.prepare(self.program)
-        self.recorder = Recorder(self.loop)
+        self.recorder = RunRecorder(self.loop)
         self.loop.told = self._told
         self.ended = Ended(0)
         self.seconds = 0.0

@@ -7,7 +7,7 @@ import math
 from gradstep.checks.check import Moment, Seen, listed
 from gradstep.checks.numbers.birthplace import birthplace
 from gradstep.checks.numbers.loss_not_finite import LossNotFinite
-from gradstep.checks.numbers.terms import Term, terms_of
+from gradstep.checks.numbers.terms import SummedTerm, terms_of
 from gradstep.engine.autograd.graph import GraphRecord
 from gradstep.values.findings import Rule
 
@@ -44,7 +44,7 @@ class LossTermNan(LossNotFinite):
         return Seen(what, moment.at(node=bad[0].number, panel="graph"), {"term": bad[0].name, "terms": len(terms)})
 
 
-def _above(graph: GraphRecord, terms: tuple[Term, ...], node: int) -> list[Term]:
+def _above(graph: GraphRecord, terms: tuple[SummedTerm, ...], node: int) -> list[SummedTerm]:
     """Return the terms whose graph has a node."""
     return [each for each in terms if node >= 0 and node in _reached(graph, each.number)]
 

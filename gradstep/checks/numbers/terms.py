@@ -19,7 +19,7 @@ _SCALES = ("MulBackward0", "MulBackward1", "DivBackward0", "DivBackward1", "NegB
 _REDUCTIONS = ("none", "mean", "sum")
 
 
-class Term(NamedTuple):
+class SummedTerm(NamedTuple):
     """A term of a loss."""
 
     number: int
@@ -30,12 +30,12 @@ class Term(NamedTuple):
     """As it is added to the loss; None where it is unknown."""
 
 
-def terms_of(moment: Moment, graph: GraphRecord) -> tuple[Term, ...]:
+def terms_of(moment: Moment, graph: GraphRecord) -> tuple[SummedTerm, ...]:
     """Return the terms of the loss, or the loss itself as the only one."""
     return moment.once("terms", lambda: tuple(_terms(moment, graph)))
 
 
-def _terms(moment: Moment, graph: GraphRecord) -> Iterator[Term]:
+def _terms(moment: Moment, graph: GraphRecord) -> Iterator[SummedTerm]:
     named: dict[Node, tuple[str, Tensor]] = {}
     for name, value in moment.find_variables():
         if type(value) is Tensor and value.grad_fn is not None and value.numel() == 1:
@@ -56,7 +56,7 @@ def _terms(moment: Moment, graph: GraphRecord) -> Iterator[Term]:
             continue
         value = known[1].item() if known is not None else _value(node)
         name = known[0] if known is not None else node_name(node).split("Backward")[0]
-        yield Term(places[node], name, None if value is None else factor * value)
+        yield SummedTerm(places[node], name, None if value is None else factor * value)
 
 
 def _factor(node: Node) -> float | None:

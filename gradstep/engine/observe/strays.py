@@ -1,4 +1,4 @@
-"""Observes which stray leaves a backward reaches."""
+"""Finds the stray leaves of the graph of a loss, before a backward runs through it."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ MOST = 2000
 
 
 class Layer(Struct):
-    """The samples of one parameter, each at an iteration of `Recorder.sampled`."""
+    """The samples of one parameter, each at an iteration of `RunRecorder.sampled`."""
 
     name: str
     shape: tuple[int, ...]
@@ -33,7 +33,7 @@ class Layer(Struct):
     """L2 norm of what the step added, over that of the weight; None where that is 0."""
 
 
-class Recorder:
+class RunRecorder:
     """Takes note of the phases of a loop, on its thread."""
 
     def __init__(self, loop: ScriptLoop) -> None:
