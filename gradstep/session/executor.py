@@ -297,7 +297,7 @@ class Executor:
             checker.ended(checker.moment(point.phase, inspector.held, point.iteration - (point.phase == "step")))
             self.stop = replace(self.stop, findings=len(checker.findings))
         stepper.ended(point.phase == "backward" and point.freed, f"command {len(self._log) + 1}")
-        hit = stepper.after(point.phase, point.iteration, checker.new)
+        hit = stepper.after(point.phase, point.iteration, point.phase == "step", checker.new)
         if hit:
             self.stop = replace(self.stop, hit=hit)
         return inspector.watches.hits(inspector.scope) if inspector.watches else ()

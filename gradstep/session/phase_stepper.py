@@ -255,9 +255,9 @@ class PhaseStepper:
         """Return the line of the breakpoint that is hit among those at a source line; empty for none."""
         return self.breakpoints.at_line(place, numbers, self._holds, self._describe, self.notes)
 
-    def after(self, phase: str, iteration: int, found: Sequence[str] = ()) -> str:
-        """Return the line of the breakpoint that the end of a phase hits; empty for none."""
-        return self.breakpoints.after(phase, iteration, self._holds, self._describe, self.notes, found)
+    def after(self, phase: str, iteration: int, updates: bool, found: Sequence[str] = ()) -> str:
+        """Return the line of the breakpoint that the end of a phase hits, empty for none; see `Breakpoints.after`."""
+        return self.breakpoints.after(phase, iteration, updates, self._holds, self._describe, self.notes, found)
 
     def _end(self) -> None:
         self._stepping, self._runner.observed, self._runner.inside = None, self._observed, False

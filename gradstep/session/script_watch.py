@@ -137,12 +137,12 @@ class ScriptWatch:
             within=begins.within,
         )
 
-    def after(self, held: Held, phase: str, iteration: int) -> str:
-        """Return the line of the breakpoint that the end of a phase hits; empty for none."""
+    def after(self, held: Held, phase: str, iteration: int, updates: bool) -> str:
+        """Return the line of the breakpoint that the end of a phase hits, empty for none; the last phase `updates`."""
         if self.checker.due(iteration):
             begun = self._begun if self._begun.name == phase else Begins(phase, None)
             self.checker.ended(self._moment(held, begun))
         if not self.breakpoints.armed:
             return ""
         with torch.no_grad():
-            return self.inspector_of(held).stepper.after(phase, iteration, self.checker.new)
+            return self.inspector_of(held).stepper.after(phase, iteration, updates, self.checker.new)

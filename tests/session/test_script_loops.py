@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from gradstep.session.script_session import ScriptSession
+from gradstep.values import commands as cmd
 
 X, Y = torch.linspace(-1, 1, 24).reshape(6, 4), torch.linspace(0, 1, 12).reshape(6, 2)
 Weights = list[Tensor]
@@ -474,6 +475,23 @@ def step_in_backward() -> Weights:
     return weights(model)
 
 
+def no_update() -> Weights:
+    model = net()
+    for row in X.split(2):
+        model(row).sum().backward()
+    return [p.grad for p in model.parameters() if p.grad is not None]
+
+
+def accumulation_with_optimizers_in_a_list() -> Weights:
+    model = net()
+    optimizers = [sgd(model)]
+    for _ in range(2):
+        for row in X.split(2):
+            model(row).sum().backward()
+        optimizers[0].step()
+    return weights(model)
+
+
 # -- stepped -----------------------------------------------------------------------------------------------------------
 def run(loop: Loop, into: list[Weights | None]) -> Callable[[], None]:
     def train() -> None:
@@ -528,6 +546,8 @@ LOOPS: list[tuple[Loop, list[str]]] = [
     (functional, ["fb", "fb"]),
     (scripted, ["fbs", "zfbs"]),
     (compiled, ["fbs", "zfbs"]),
+    (no_update, ["fb", "fb", "fb"]),
+    (accumulation_with_optimizers_in_a_list, ["fbfbfbs", "fbfbfbs"]),
     (step_in_backward, ["fszszszszb", "fszszszszb"]),
 ]
 
@@ -543,6 +563,15 @@ def test_phases_come_in_order_and_the_weights_are_those_of_a_run_alone(loop: Loo
     assert watched[0] is not None
     assert all(torch.equal(a, b) for a, b in zip(alone[0], watched[0], strict=True))
     assert found == expected
+
+
+@pytest.mark.parametrize(("loop", "phase"), [(plain, "step"), (functional, "backward"), (no_update, "backward")])
+def test_a_breakpoint_at_an_iteration_stops_at_the_end_of_its_last_phase(loop: Loop, phase: str) -> None:
+    with stepped(loop) as session:
+        session.execute(cmd.Break("iteration", "1"))
+        stop = session.execute(cmd.Continue()).stop
+        assert (stop.iteration, stop.phase, stop.hit) == (1, phase, "breakpoint 1")
+        assert session.execute(cmd.Continue()).stop.ended
 
 
 _ON_GLOO = """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from types import FrameType
 from typing import Any
 from weakref import WeakSet, ref
@@ -22,6 +23,9 @@ from gradstep.engine.observe.strays import leaves_of
 from gradstep.engine.script.frames import named_values, names_of
 from gradstep.engine.state.saved import Saved
 from gradstep.workload import Workload
+
+_FEW = 16
+"""Elements of a container that are looked at."""
 
 
 class Found:
@@ -87,6 +91,15 @@ class Found:
         self.optimizers.append(optimizer)
         self._changed = True
         self._owners(set(_of(optimizer)) - self._owned(), frame)
+
+    @staticmethod
+    def names_optimizer(frame: FrameType | None) -> bool:
+        """Return whether a variable names an optimizer, also one that wraps another, or a list or dict of some."""
+        for _, value in named_values(frame):
+            several = value.values() if type(value) is dict else value if type(value) in (list, tuple) else ()
+            if any(issubclass(type(each), Optimizer) for each in (value, *islice(several, _FEW))):
+                return True
+        return False
 
     def graph(self, roots: Iterable[Node | None], frame: FrameType | None) -> tuple[str, ...]:
         """Note the leaves of a graph: those that no module owns are parameters of the script itself.

@@ -93,6 +93,8 @@ class ScriptLoop:
         """Where each phase was called last."""
         self._lines_at: dict[tuple[object, ...], str] = {}
         """The text of the line at each call site."""
+        self._updates_itself = False
+        """True once the script has written weights itself, and no optimizer was seen."""
         self._nests = True
         """False once a step has run no closure."""
         self._clipped: tuple[str, ...] = ()
@@ -346,9 +348,14 @@ class ScriptLoop:
         freed = not phase.of.retains
         self._note("backward", self._line_of(phase), ran=True, freed=freed, written=written, returned=returned)
         self._copies.end(self._now(), "backward")
-        self._iterations.updates += is_transformed()  # what is done with its result can't be seen
+        last = is_transformed() or self._updates_unseen(phase)
+        self._iterations.updates += last
         self._mark("backward")
-        self._end_of("backward")
+        self._end_of("backward", last)
+
+    def _updates_unseen(self, phase: Phase) -> bool:
+        """Return whether a backward counts as the update of an iteration: nothing else was seen to make one."""
+        return not (self.found.optimizers or self._updates_itself or self.found.names_optimizer(phase.frame))
 
     def _step_begins(self, phase: Phase) -> None:
         self.in_step = True
@@ -435,6 +442,7 @@ class ScriptLoop:
             self._tell(f"written outside of optimizer.step: {listed(names)}")
             return
         self._iterations.updates += 1
+        self._updates_itself = True
         held = self._now()
         point = held.point
         since, steps = point.steps_since_forward + 1, point.steps + 1
@@ -449,9 +457,10 @@ class ScriptLoop:
         """True while nothing can stop it but a pause: what only the next stop would show is not looked for."""
         return not (self.wanted.looks or self._steps.armed or self.thread.pausing)
 
-    def _end_of(self, name: Name) -> None:
+    def _end_of(self, name: Name, last: bool = False) -> None:
+        """Stop at the end of a phase where that is wanted; a step is the last of its iteration."""
         wanted, held = self.wanted, self._now()
-        self.reason = self._steps.after(held, name, self.iteration)
+        self.reason = self._steps.after(held, name, self.iteration, last or name == "step")
         if self.reason or self.thread.pausing or (wanted.until == "phase" and self._meets(wanted, name)):
             self._stop()
 

@@ -90,6 +90,6 @@ class Steps(Protocol):
         """Return what the checks observe a forward with."""
         ...
 
-    def after(self, held: Held, phase: str, iteration: int) -> str:
-        """Return the line of the breakpoint that the end of a phase hits; empty for none."""
+    def after(self, held: Held, phase: str, iteration: int, updates: bool) -> str:
+        """Return the line of the breakpoint that the end of a phase hits, empty for none; the last phase `updates`."""
         ...

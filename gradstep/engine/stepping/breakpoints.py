@@ -146,17 +146,28 @@ class Breakpoints:
         self,
         phase: str,
         iteration: int,
+        updates: bool,
         test: Test,
         tell: Tell,
         notes: list[str],
         found: Sequence[str] = (),
     ) -> str:
-        """Count the hits at the end of a phase, in which checks have `found` faults; return why it stops there."""
+        """Count the hits at the end of a phase; return why it stops there, empty where it does not.
+
+        Args:
+            phase: the phase.
+            iteration: the iteration.
+            updates: True for the phase that ends an iteration: the step, or in a loop without one its backward.
+            test: evaluates a condition.
+            tell: evaluates what a logpoint prints.
+            notes: what logpoints print is appended here.
+            found: the rules of the faults that checks have found in the phase.
+        """
         reasons = [
             self._hit(row, phase, test, tell, notes)
             for row in list(self)
             if row.kind == "when"
-            or (row.kind == "iteration" and phase == "step" and row.what == str(iteration))
+            or (row.kind == "iteration" and updates and row.what == str(iteration))
             or (row.kind == "phase" and phase == row.what and phase not in _STEPPED)
             or (row.kind == "finding" and (row.what in found if row.what else bool(found)))
         ]
