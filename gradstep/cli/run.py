@@ -16,8 +16,8 @@ from gradstep.values.commands import Run
 from gradstep.values.errors import wrong
 
 _HELP = """\
-The options stand before the script; all that follows it is the script's own. What it prints passes through, and so does
-its exit code; 1 where --break ended it.
+Options go before the script; everything after it is passed to the script. Its output and exit code pass through; the
+exit code is 1 when --break ended it.
 """
 
 

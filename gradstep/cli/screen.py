@@ -26,7 +26,7 @@ from gradstep.values.errors import wrong
 from gradstep.values.nearest import did_you_mean
 
 COMMANDS = """\
-Options stand before a training script: all that follows it is its own.
+Options go before a training script; everything after it is passed to the script.
   gradstep train.py --lr 0.1     step through a training script
   gradstep -m pkg.train --lr 0.1 step through a module, as `python -m` runs it
 
@@ -198,7 +198,7 @@ def _check_terminal() -> None:
 
 
 def split_at_script(parser: argparse.ArgumentParser, given: list[str]) -> tuple[list[str], Run | None]:
-    """Return what stands before a training script, and the script with all that follows it, which is its own.
+    """Return the options before a training script, and the script with everything after it.
 
     Raises:
         GradstepError: there is no such script, or it is not valid Python.
