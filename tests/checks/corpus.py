@@ -1,7 +1,8 @@
 """The corpus: small training programs, broken ones that name their fault, and healthy ones.
 
 A program is a function that trains, decorated with `broken` or `healthy`; each file here whose name begins with
-`programs_` holds some. They are run as a script is, and those that return a `Workload` also as a held workload.
+`programs_` holds some that the rules were tuned on, each `heldout_` file some that were written before their author had
+read the rules. They are run as a script is, and those that return a `Workload` also as a held workload.
 """
 
 from __future__ import annotations
@@ -38,6 +39,11 @@ class Program(NamedTuple):
     source: str
     """The public case that it is rebuilt from; empty for none."""
 
+    @property
+    def held_out(self) -> bool:
+        """Whether it was written before its author had read the rules."""
+        return self.name.startswith("heldout_")
+
 
 PROGRAMS: list[Program] = []
 
@@ -61,8 +67,9 @@ def healthy(train: Callable[[], object]) -> Callable[[], object]:
 def corpus() -> list[Program]:
     """Return every program of the corpus."""
     if not PROGRAMS:
-        for file in sorted(Path(__file__).parent.glob("programs_*.py")):
-            importlib.import_module(f"checks.{file.stem}")
+        for kind in ("programs", "heldout"):
+            for file in sorted(Path(__file__).parent.glob(f"{kind}_*.py")):
+                importlib.import_module(f"checks.{file.stem}")
     return PROGRAMS
 
 
