@@ -3,61 +3,109 @@
 One line a rule goes into the README, one line a program into `programs.md` beside this file.
 
 Per rule: in how many of the programs that have its fault it was found, and in how many others it was reported. Programs
-where a rule's finding is a consequence of another fault count neither way.
+where a rule's finding is a consequence of another fault count neither way. The held-out programs are counted on their
+own: as they are now, and as they were in the first run (`first_run.json`), before any rule was changed for them.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests")]
 BEGIN, END = "<!-- checks: begin -->", "<!-- checks: end -->"
 
+if TYPE_CHECKING:
+    from checks.corpus import Program
+
+Found = Mapping[str, set[str]]
+"""The rules that were reported, by program."""
+
+
+class Count:
+    """What was found in some programs, counted by rule."""
+
+    def __init__(self, programs: Sequence[Program], found: Found) -> None:
+        self.detected, self.missed, self.false = Counter[str](), Counter[str](), Counter[str]()
+        for program in programs:
+            for rule in program.faults:
+                (self.detected if rule in found[program.name] else self.missed)[rule] += 1
+            for rule in found[program.name] - {*program.faults, *program.allowed}:
+                self.false[rule] += 1
+
+    def cells(self, rule: str) -> str:
+        """Return two cells of the table: found, and false alarms."""
+        total = self.detected[rule] + self.missed[rule]
+        return f"{f'{self.detected[rule]} of {total}' if total else '-'} | {self.false[rule]}"
+
 
 def tables() -> tuple[str, str]:
     """Run every program; return the tables of rules and of programs, as Markdown."""
+    import torch
+
     from checks.corpus import corpus, findings_of
     from gradstep.checks.checker import all_checks
 
-    programs = corpus()
-    found = {program.name: {each.rule for each in findings_of(program)} for program in programs}
-    detected, missed, false = Counter[str](), Counter[str](), Counter[str]()
-    for program in programs:
-        for rule in program.faults:
-            (detected if rule in found[program.name] else missed)[rule] += 1
-        for rule in found[program.name] - {*program.faults, *program.allowed}:
-            false[rule] += 1
-    healthy = [program for program in programs if not program.faults]
-    rows = []
-    for name, check in all_checks().items():
-        total = detected[name] + missed[name]
-        rows.append(f"| `{name}` | {check.rule.severity} | {detected[name]} of {total} | {false[name]} |")
-    quiet = sum(not found[program.name] for program in healthy)
+    torch.set_num_threads(1)  # the programs are too small for more
+    found = {program.name: {each.rule for each in findings_of(program)} for program in corpus()}
+    tuned = [program for program in corpus() if not program.held_out]
+    held_out = [program for program in corpus() if program.held_out]
+    first = {
+        name: set(rules) for name, rules in json.loads((Path(__file__).parent / "first_run.json").read_text()).items()
+    }
+    counts = Count(tuned, found), Count(held_out, first), Count(held_out, found)
+    severities = {name: check.rule.severity for name, check in all_checks().items()}
+    unnamed = [rule for program in held_out for rule in program.faults if rule not in severities]
+    severities.update(dict.fromkeys(unnamed, "no rule"))
+    rows = [
+        f"| `{rule}` | {severity} | {' | '.join(count.cells(rule) for count in counts)} |"
+        for rule, severity in severities.items()
+    ]
     lines = [
-        f"{len(programs)} programs: {len(programs) - len(healthy)} broken, {len(healthy)} healthy, "
-        f"of which {quiet} raise nothing at all.",
+        f"- tuned on: {_summary(tuned, found)}",
+        f"- held out, first run: {_summary(held_out, first)}",
+        f"- held out, now: {_summary(held_out, found)}",
         "",
-        "| rule | severity | found | false alarms |",
-        "| --- | --- | --- | --- |",
+        "| rule | severity | tuned on: found | false alarms | held out, first run: found | false alarms "
+        "| held out, now: found | false alarms |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
         *rows,
     ]
     programs_lines = [
         "# What the checks find, program by program",
         "",
         "Written by `python tests/checks/table.py`. The faults of a program are those that it was written to have.",
+        "For the held-out programs (`heldout_...`), what the first run found is listed too.",
         "",
-        "| program | faults | found |",
-        "| --- | --- | --- |",
+        "| program | faults | found | found in the first run |",
+        "| --- | --- | --- | --- |",
     ]
-    for program in programs:
+    for program in corpus():
         wanted = ", ".join(program.faults) or "healthy"
         source = f" ({program.source})" if program.source else ""
-        reported = ", ".join(sorted(found[program.name])) or "nothing"
-        programs_lines.append(f"| {program.name} | {wanted}{source} | {reported} |")
+        before = _listed(first[program.name]) if program.name in first else ""
+        programs_lines.append(f"| {program.name} | {wanted}{source} | {_listed(found[program.name])} | {before} |")
     return "\n".join(lines), "\n".join(programs_lines) + "\n"
+
+
+def _summary(programs: Sequence[Program], found: Found) -> str:
+    broken = [program for program in programs if program.faults]
+    healthy = [program for program in programs if not program.faults]
+    complete = sum(found[program.name] >= set(program.faults) for program in broken)
+    quiet = sum(not found[program.name] for program in healthy)
+    return (
+        f"{len(programs)} programs; the fault is found in {complete} of {len(broken)} broken ones, "
+        f"nothing in {quiet} of {len(healthy)} healthy ones."
+    )
+
+
+def _listed(rules: set[str]) -> str:
+    return ", ".join(sorted(rules)) or "nothing"
 
 
 def main() -> None:

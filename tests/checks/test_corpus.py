@@ -6,7 +6,6 @@ import pytest
 
 from checks.corpus import Program, corpus, findings_of
 
-
 TUNED = [program for program in corpus() if not program.held_out]
 
 
