@@ -51,7 +51,7 @@ def run(given: list[str]) -> int:
     from gradstep.session.headless_script import HeadlessScript
 
     settings = [*map(breakpoint_of, options.breaks), *options.checks]
-    headless = HeadlessScript(script, settings, options.iterations)
+    headless = HeadlessScript(script, settings, options.iterations, records=report is not None)
     _leave_path()
     code = 1
     try:

@@ -51,6 +51,7 @@ class HeadlessScript:
         settings: breakpoints, where it ends early, and checks that are switched.
         iterations: after how many it ends; 0 for all.
         program: what is run in place of the script, for tests.
+        records: False where no report is made of it.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class HeadlessScript:
         settings: Sequence[cmd.Break | cmd.Check] = (),
         iterations: int = 0,
         program: Runnable | None = None,
+        records: bool = True,
     ) -> None:
         self.run_command, self._iterations = run, iterations
         thread = _Unattended()
@@ -73,7 +75,8 @@ class HeadlessScript:
         self.program = program or Program(run.target, run.arguments, run.module)
         self.loop = self.session.prepare(self.program)
         self.recorder = RunRecorder(self.loop)
-        self.loop.told = self._told
+        if iterations or records:
+            self.loop.told = self._told if iterations else self.recorder.told
         self.ended = Ended(0)
         self.seconds = 0.0
         self.enough = False
@@ -124,7 +127,7 @@ class HeadlessScript:
             return f"raised {problem.what.splitlines()[0]}{where}"
         if self.stopped:
             return f"stopped at {self.stopped}, iteration {self.loop.iteration}"
-        if not self.recorder.losses:
+        if not self.loop.losses:
             return "no backward ran: this script trained nothing"
         ended = f"ended after {self._iterations} iterations, as asked" if self.enough else "ran to its end"
         return f"{ended} with exit code {self.ended.code}" if self.ended.code else ended
@@ -133,7 +136,7 @@ class HeadlessScript:
         """Return the report, of numbers, strings, lists and dicts."""
         recorder = self.recorder
         between = max(0.0, self.seconds - sum(recorder.seconds.values()))
-        held = self.loop.held
+        held, losses = self.loop.held, self.loop.losses
         return {
             "script": cmd.line_of(self.run_command).removeprefix("run "),
             "verdict": self.verdict,
@@ -143,11 +146,11 @@ class HeadlessScript:
             "device": "" if held is None else str(held.device),
             "parameters": 0 if held is None else sum(p.numel() for _, p in held.parameters),
             "seconds": self.seconds,
-            "iterations": self.loop.iteration + (not self.enough) if recorder.losses else 0,
+            "iterations": self.loop.iteration + (not self.enough) if losses else 0,
             "counts": dict(recorder.counts),
             "phases": [{"order": list(order), "iterations": n} for order, n in recorder.orders.most_common(5)],
             "time": {**recorder.seconds, "between": between},
-            "losses": [list(each) for each in recorder.losses],
+            "losses": losses,
             "sampled": recorder.sampled,
             "layers": [
                 {"name": each.name, "shape": list(each.shape), "grad_norm": each.grad, "weight_norm": each.weight}

@@ -206,7 +206,7 @@ class ScriptSession:
             self._holding.pause()
             return
         self._thread.pausing = True
-        if self._loop is not None:
+        if self._loop is not None and not self._loop.counts:
             self._loop.lines.pause()
 
     def _carry_out(self, command: Command) -> str:
@@ -391,8 +391,10 @@ class ScriptSession:
         loop, inspector = self._loop, self.watch.inspector
         if loop is None or loop.held is None or inspector is None:
             return
-        held = loop.held
-        point, (loss, change) = held.point, held.point.last_loss
+        if self._thread.pausing:  # no iteration that is recorded has begun since
+            loop.lines.pause()
+        held, point = loop.held, loop.point
+        loss, change = point.last_loss
         now = replace(
             self.stop,
             phase=point.phase,

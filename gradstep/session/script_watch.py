@@ -117,6 +117,7 @@ class ScriptWatch:
         """Have the checks look at a script that has run to its end."""
         loop = self.loop
         if loop is not None and loop.held is not None and not loop.reason:
+            loop.show_counted()
             self.before(loop.held, Begins("end", None))
 
     def _moment(self, held: Held, begins: Begins) -> Moment:

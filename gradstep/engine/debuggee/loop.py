@@ -70,6 +70,8 @@ class Point(Struct, frozen=True):
     """True when the script wrote the weights itself, and there was no `step` of an optimizer."""
     edit: str = ""
     """What an edit since the last phase did, in words; empty when a phase was last."""
+    counted: bool = False
+    """True when a script ran on through the last phase: what it wrote was not recorded."""
     lent: bool = False
     """True when the graph was alive here but is shown as it is now: what its nodes saved is unknown."""
 

@@ -32,6 +32,8 @@ class Accounts(NamedTuple):
     entries: dict[str, LedgerEntry]
     lines: dict[str, tuple[AccountLine, ...]]
     arrived: frozenset[str] = frozenset()
+    forgotten: bool = False
+    """True where the account of a `.grad` without an entry is unknown."""
 
 
 class Ledger:
@@ -40,8 +42,15 @@ class Ledger:
     def __init__(self) -> None:
         self._entries: dict[str, LedgerEntry] = {}
         self._lines: dict[str, tuple[AccountLine, ...]] = {}
+        self._forgotten = False
+        """True after `forget`: what has no entry is unknown."""
         self._arrived: set[str] = set()
         """The parameters that the running backward has already added to."""
+
+    def forget(self) -> None:
+        """Forget every account: until a `.grad` is cleared, or is None before a backward, its account is unknown."""
+        self._entries, self._lines, self._forgotten = {}, {}, True
+        self._arrived.clear()
 
     def arrived(self, name: str) -> None:
         """Note that the running backward has added to `.grad`."""
@@ -65,6 +74,9 @@ class Ledger:
             loss: the value of that loss.
         """
         self._arrived.discard(name)
+        if not fresh and self.is_unknown(name):
+            self._lines.pop(name, None)
+            return
         added, used, zeroed = _NEW if fresh else self._entries.get(name, _NEW)
         self._entries[name] = LedgerEntry(added + 1, used, zeroed)
         if recorded is None:
@@ -86,7 +98,8 @@ class Ledger:
 
     def step(self, names: Sequence[str]) -> None:
         """Note that an optimizer step used all that had been added to several."""
-        for name, entry in [(name, self._entries.get(name, _NEW)) for name in names]:
+        known = [name for name in names if not self.is_unknown(name)] if self._forgotten else names
+        for name, entry in [(name, self._entries.get(name, _NEW)) for name in known]:
             self._entries[name] = _FIRST_USED if entry is _FIRST else entry._replace(used=entry.added)
         for name in names if self._lines else ():
             if name in self._lines:
@@ -112,6 +125,10 @@ class Ledger:
         if recorded is not None:
             self._lines[name] = (AccountLine("cleared", () if to_none else (Amount.zeros(recorded),)),)
 
+    def is_unknown(self, name: str) -> bool:
+        """Return whether the account of a parameter is unknown."""
+        return self._forgotten and name not in self._entries
+
     def lines(self, name: str) -> tuple[AccountLine, ...]:
         """Return the lines of a parameter since its `.grad` was last cleared; empty where they were not recorded."""
         return self._lines.get(name, ())
@@ -123,7 +140,7 @@ class Ledger:
     def state(self, name: str, parameter: Tensor) -> str:
         """Return the state of `.grad` in a word or two: none, zero, fresh, stale, x3, `x6, 1 used`, frozen, given.
 
-        A frozen parameter that still has a `.grad` has both: `frozen, x3`.
+        It is `unknown` after `forget`. A frozen parameter that still has a `.grad` has both: `frozen, x3`.
         """
         if not parameter.requires_grad:
             return "frozen" if parameter.grad is None else f"frozen, {self._amount(name)}"
@@ -131,6 +148,8 @@ class Ledger:
 
     def _amount(self, name: str) -> str:
         """Return how many backwards a `.grad` holds, and how many of them a step has used."""
+        if self.is_unknown(name):
+            return "unknown"
         entry = self.entry(name)
         if name in self._arrived:
             entry = entry._replace(added=entry.added + 1)
@@ -142,12 +161,12 @@ class Ledger:
 
     def copy(self) -> Accounts:
         """Return a copy, for `restore`."""
-        return Accounts(dict(self._entries), dict(self._lines), frozenset(self._arrived))
+        return Accounts(dict(self._entries), dict(self._lines), frozenset(self._arrived), self._forgotten)
 
     def restore(self, accounts: Accounts) -> None:
         """Restore a copy."""
         self._entries, self._lines = dict(accounts.entries), dict(accounts.lines)
-        self._arrived = set(accounts.arrived)
+        self._arrived, self._forgotten = set(accounts.arrived), accounts.forgotten
 
 
 def _add_up(lines: tuple[AccountLine, ...], found: Amount) -> bool:

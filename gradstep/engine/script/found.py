@@ -206,7 +206,7 @@ class Found:
         renamed = {name: made.names[tensor] for name, tensor in old.items() if tensor in made.names}
         entries = {renamed[name]: entry for name, entry in accounts.entries.items() if name in renamed}
         lines = {renamed[name]: line for name, line in accounts.lines.items() if name in renamed}
-        self.ledger.restore(Accounts(entries, lines))
+        self.ledger.restore(Accounts(entries, lines, forgotten=accounts.forgotten))
         self._names.clear()
         self._names.update(made.names)
         made.ledger, made.addends, made.bookkeeper = self.ledger, self._addends, self.bookkeeper

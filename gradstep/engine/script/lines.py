@@ -41,6 +41,8 @@ class LineStops:
 
     def pause(self) -> None:
         """Have the thread stop at the next line of code that is not torch's. Call from any thread."""
+        if self._pausing:
+            return
         self._pausing = True
         ctypes.pythonapi.Py_AddPendingCall(self._pending, None)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from inspect import getattr_static
@@ -33,9 +34,10 @@ from gradstep.engine.observe.stream import (
     Zeroed,
 )
 from gradstep.engine.script.copies import CopiesBefore, weights_of
+from gradstep.engine.script.counted import Counted, done_with_loss, returned_by, with_phase
 from gradstep.engine.script.found import Found
-from gradstep.engine.script.frames import call_site, callers, line_text, named_values, release_locals
-from gradstep.engine.script.iterations import Iterations
+from gradstep.engine.script.frames import named_values, release_locals
+from gradstep.engine.script.iterations import CallSites, Iterations
 from gradstep.engine.script.lines import LineStops
 from gradstep.engine.script.losses import Losses, value_of
 from gradstep.engine.script.main_thread import MainThread
@@ -51,7 +53,9 @@ from gradstep.values.numbers import listed
 _NOTES = 20
 """Maximum number of lines that are printed at a stop."""
 _CALLS = {GradientsClipped: "clip", SchedulerSteps: "scheduler", ScalerCalled: "scaler"}
-_NOTED = {"skipped": (), "clipped": (), "unowned": False}
+_NOTED = {"skipped": (), "clipped": (), "unowned": False, "counted": False}
+SHARE = 0.005
+"""Share of the running time that recording phases may take while nothing but a pause can stop the script."""
 _UNWATCHED = Watched()
 """Of a forward that was not recorded."""
 
@@ -75,12 +79,18 @@ class ScriptLoop:
         self.notes: list[str] = []
         """The lines to print at the next stop."""
         self._iterations = Iterations()
+        self._sites = CallSites()
         self._writes = Writes()
         self._forward: ExitStack | None = None
         """What watches the forward that runs, from its first module call to the backward."""
         self._backward: ExitStack | None = None
         self._watched = Watched()
         self._losses = Losses()
+        self._counted = Counted(self.found, self._iterations, self._sites, self._losses)
+        self.counts = False
+        """True while phases are only counted: nothing but a pause can stop the script."""
+        self._began, self._spent = time.perf_counter(), 0.0
+        """When the script ran on from its last stop, and the seconds that recording phases has taken since."""
         self.in_step = False
         """True while an optimizer's step runs, which may have raised."""
         self._rates: tuple[float, ...] = ()
@@ -89,10 +99,6 @@ class ScriptLoop:
         """What the first module of the forward was called with: positional arguments by name, and keyword arguments."""
         self._line = ""
         """The line that called the first module of the forward."""
-        self._sites: dict[Name, tuple[object, ...]] = {}
-        """Where each phase was called last."""
-        self._lines_at: dict[tuple[object, ...], str] = {}
-        """The text of the line at each call site."""
         self._updates_itself = False
         """True once the script has written weights itself, and no optimizer was seen."""
         self._nests = True
@@ -117,7 +123,7 @@ class ScriptLoop:
             ("zero_grad", "begins"): self._zero_grad_begins,
             ("zero_grad", "ended"): self._zero_grad_ended,
         }
-        self.told: Callable[[Phase], None] = lambda _: None
+        self.told: Callable[[Phase], None] | None = None
         """Called with each phase that begins or has ended, once it is noted."""
 
     @property
@@ -128,13 +134,13 @@ class ScriptLoop:
     @property
     def in_forward(self) -> bool:
         """True from the first module call of a forward to its backward."""
-        return self._forward is not None
+        return self._forward is not None or (self.counts and bool(self._counted.forward_line))
 
     def watch(self) -> None:
         """Watch what the calling frame runs on this thread from now on."""
         self.stack.caller = sys._getframe(1).f_code
         phases, books = LoopPhases(self._come).consumer(), self.found.bookkeeper
-        kept = books.consumer()
+        kept = {kind: self._unless_counting(told) for kind, told in books.consumer().items()}
         ends = {EngineLeft, StepLeft, Zeroed}
         first = {kind: told for kind, told in kept.items() if kind in ends}
         last = {kind: told for kind, told in kept.items() if kind not in ends}
@@ -143,8 +149,12 @@ class ScriptLoop:
         self._watching.enter_context(observe(last, dict.fromkeys(_CALLS, self._called), leaves=books.leaves))
         self.lines.install()
 
+    def _unless_counting(self, told: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        return lambda event: None if self.counts else told(event)
+
     def leave(self) -> None:
         """Watch nothing more. Call on the script's thread."""
+        self.show_counted()
         self._read_losses()
         for stack in (self._forward, self._backward, self._watching):
             if stack is not None:
@@ -157,6 +167,7 @@ class ScriptLoop:
     def stop_here(self, reason: str = "") -> None:
         """Stop at the line that the script's thread is at."""
         self.reason = reason
+        self.show_counted()
         self._look()
         self._halt()
 
@@ -169,7 +180,10 @@ class ScriptLoop:
 
     def _resumed(self) -> None:
         self.stack.number = 0
+        self._began, self._spent = time.perf_counter(), 0.0
         release_locals(sys._getframe(1))
+        if not self.thread.pausing:
+            self.lines.paused()
         if self.thread.released:
             self.leave()
         else:
@@ -183,20 +197,90 @@ class ScriptLoop:
         try:
             if torch._C._len_torch_dispatch_stack():  # the script's own modes see none of what is done here
                 with _disable_current_modes():
-                    self._note_phase(phase)
+                    self._note(phase)
             else:
-                self._note_phase(phase)
+                self._note(phase)
         except Exception as error:  # a fault of gradstep's own is not one of the script
             self._tell(f"gradstep could not follow a {phase.name}: {type(error).__name__}: {error}")
 
-    def _note_phase(self, phase: Phase) -> None:
+    def _note(self, phase: Phase) -> None:
         trains = phase.name != "forward" or phase.grad_mode
+        new = False
         if phase.edge == "begins" and trains:
-            self._sites[phase.name] = call_site(phase.frame)
+            site = self._sites.note(phase)
+            if not phase.within:
+                if not self.counts and not is_transformed():
+                    self._find_writes(phase)
+                new = self._iterations.begins(site)
+                self._count_or_record(new)
+        if not self.counts:
+            began = time.perf_counter()
+            self._record(phase, trains, new)
+            self._spent += time.perf_counter() - began
+        elif trains:
+            self._count(phase)
+        if self.told is not None:
+            self.told(phase)
+
+    def _count_or_record(self, new: bool) -> None:
+        """Decide whether phases are only counted from here on, where a phase begins that is in no other.
+
+        Recording begins at any such phase, for a stop; else at a new iteration, as counting does.
+        """
+        counts = bool(self.found.optimizers) and not self.wanted.looks and not self._steps.armed
+        if counts and new:
+            spare = SHARE * (time.perf_counter() - self._began)
+            counts = not self.thread.pausing and self._spent > spare and not self._steps.due(self.iteration)
+        elif not self.counts:
+            return
+        if counts and not self.counts:
+            self._forget()
+            self._counted.begin(self._now().point)
+        elif self.counts and not counts:
+            self.show_counted()
+            self._nests, self._line = self._counted.nests, self._counted.forward_line
+            self._forward = ExitStack() if self._line else None
+        self.counts = counts
+
+    def _forget(self) -> None:
+        """Forget what was recorded of the phases before."""
+        self._close_forward()
+        self.tape = self.began = self._given = None
+        self._watched, self._clipped, self._writes, self._unowned = _UNWATCHED, (), Writes(), Saved()
+        self._copies.forget()
+        self.found.ledger.forget()
+
+    def _count(self, phase: Phase) -> None:
+        if phase.name == "step":
+            self.in_step = phase.edge == "begins"
+        if phase.edge == "skipped":
+            self.show_counted()
+            self._step_skipped(phase)
+            self._counted.begin(self._now().point)
+            return
+        if phase.edge == "begins":
+            if phase.name != "zero_grad":
+                self._note_parts(phase)
+            self._counted.begins(phase)
+        else:
+            if phase.name == "zero_grad":
+                self._note_parts(phase)
+            self._counted.ended(phase)
+
+    def show_counted(self) -> None:
+        """Have the views show the phase that was counted last."""
+        if self.counts:
+            held = self._now()
+            held.point, held.saved = self._counted.point(), Saved(known=False)
+
+    @property
+    def point(self) -> Point:
+        """The point of the last phase, also while the script runs."""
+        return self._counted.point() if self.counts or self.held is None else self.held.point
+
+    def _record(self, phase: Phase, trains: bool, new: bool) -> None:
         if phase.edge == "begins" and not phase.within and trains:
-            if not is_transformed():
-                self._find_writes(phase)
-            self._begin(phase)
+            self._begin(phase, new)
         elif phase.edge == "begins" and trains and self.wanted.until == "first" and phase.name != "zero_grad":
             self._note_parts(phase)
             self._stop(before=phase.name)
@@ -205,7 +289,6 @@ class ScriptLoop:
             handle(phase)
         elif phase.edge == "begins" and not trains and not phase.within:
             self._before(phase, "evaluation")
-        self.told(phase)
 
     def _called(self, event: Any) -> None:
         """Note a call that is not a phase."""
@@ -220,9 +303,8 @@ class ScriptLoop:
         known = (phase.of, phase.args, phase.kwargs, phase.grad_mode, written, phase.within)
         self._steps.before(self.found.held(), Begins(name or phase.name, *known))
 
-    def _begin(self, phase: Phase) -> None:
+    def _begin(self, phase: Phase, new: bool) -> None:
         """Begin another iteration with this phase, where it does; stop before it, if that is wanted."""
-        new = self._iterations.begins(self._sites[phase.name])
         if new:
             self._close_forward()  # of an evaluation: no backward has come of it
         first = self.wanted.until == "first" and phase.name in ("forward", "backward")
@@ -246,7 +328,7 @@ class ScriptLoop:
         if self._forward is not None:
             return
         self._forward = stack = ExitStack()
-        self._line = self._line_of(phase)
+        self._line = self._sites.line("forward")
         self.tape = None
         into = self.wanted.until == "into"
         inside = into or self._steps.inside("forward") or self.thread.pausing
@@ -314,18 +396,14 @@ class ScriptLoop:
         self._given = None
 
     def _use_loss(self, phase: Phase) -> None:
-        held, line = self._now(), self._line_of(phase)
-
-        def name(loss: Tensor | None) -> str:
-            return next((name for name, each in named_values(phase.frame) if each is loss), line)
-
+        held, line = self._now(), self._sites.line("backward")
         later = self._runs_on and not phase.within and not self._steps.due(self.iteration)
-        loss = self._losses.add(held, phase.of, self._sites["backward"], self.iteration, name, later)
+        loss = self._losses.add(held, phase, self._sites.last("backward"), self.iteration, line, later)
         old = held.point
         held.point = Point(
             phase="forward",
             torch=self._line or line,
-            done=("forward",) if "step" in old.done or "zero_grad" in old.done else _with(old.done, "forward"),
+            done=done_with_loss(old.done),
             iteration=self.iteration,
             loss=loss.tensor,
             value=loss.value,
@@ -344,9 +422,8 @@ class ScriptLoop:
             self._steps.left()
         self._losses.ended()
         written = self.found.bookkeeper.written
-        returned = "" if phase.of.accumulates else "torch.func" if is_transformed() else "torch.autograd.grad"
-        freed = not phase.of.retains
-        self._note("backward", self._line_of(phase), ran=True, freed=freed, written=written, returned=returned)
+        freed, returned = not phase.of.retains, returned_by(phase.of)
+        self._show("backward", ran=True, freed=freed, written=written, returned=returned)
         self._copies.end(self._now(), "backward")
         last = is_transformed() or self._updates_unseen(phase)
         self._iterations.updates += last
@@ -381,7 +458,7 @@ class ScriptLoop:
         self._nests = bool(calls)
         changed = {"written": books.used, "again": books.again, "calls": calls, "rates_before": self._rates}
         changed["clipped"] = self._clipped
-        self._note("step", self._line_of(phase), steps_since_forward=since, steps=held.point.steps + 1, **changed)
+        self._show("step", steps_since_forward=since, steps=held.point.steps + 1, **changed)
         self._copies.end(self._now(), "step")
         self._mark("step")
         self._end_of("step")
@@ -389,14 +466,14 @@ class ScriptLoop:
     def _step_skipped(self, phase: Phase) -> None:
         """Note a step that a `GradScaler` skipped, and the gradients that are not finite."""
         self._iterations.updates += 1
-        self._sites["step"] = call_site(phase.frame)
+        self._sites.note(phase)
         self.found.optimizer(phase.of, phase.frame)
         held = self._now()
         held.use_optimizer(phase.of, [])
         bad = [name for each, name in held.names.items() if each.grad is not None and not all_finite(each.grad)]
         self._tell(f"GradScaler skipped this step: inf or NaN in the gradient of {listed(bad)}")
         known = {"written": (), "skipped": tuple(bad), "rates_before": held.rates()}
-        self._note("step", self._line_of(phase), steps=held.point.steps + 1, **known)
+        self._show("step", steps=held.point.steps + 1, **known)
         held.saved = Saved()
         self._mark("step")
         self._end_of("step")
@@ -410,7 +487,7 @@ class ScriptLoop:
         self._note_parts(phase)
         if self.held is None:  # nothing has run yet: most loops begin with it
             return
-        self._note("zero_grad", self._line_of(phase))
+        self._show("zero_grad")
         self._copies.end(self._now(), "zero_grad")
         self._mark("zero_grad")
         self._end_of("zero_grad")
@@ -447,7 +524,7 @@ class ScriptLoop:
         point = held.point
         since, steps = point.steps_since_forward + 1, point.steps + 1
         text = f"the script updates {listed(names)} itself"
-        self._note("step", text, written=names, steps_since_forward=since, steps=steps, unowned=True)
+        self._show("step", torch=text, written=names, steps_since_forward=since, steps=steps, unowned=True)
         held.saved = self._unowned
         self._end_of("step")
 
@@ -478,6 +555,7 @@ class ScriptLoop:
         if self.thread.pausing and not self.reason:
             self.reason = "pause"
         self.lines.paused()
+        self.show_counted()
         held = self.held
         if held is not None and held.point.iteration != self.iteration:  # the stop is in front of an iteration's first
             held.point = replace(held.point, iteration=self.iteration)
@@ -489,6 +567,7 @@ class ScriptLoop:
         """Stop at a line, if one of its breakpoints is hit or a pause was asked for."""
         if not self.thread.released:
             file = frame.f_code.co_filename
+            self.show_counted()
             self.reason = self._steps.at_line(self._now(), f"{os.path.basename(file)}:{frame.f_lineno}", numbers)
             if self.reason or self.thread.pausing:
                 self._halt()
@@ -515,12 +594,13 @@ class ScriptLoop:
             self._copies.begin(self._now(), phase.name)
 
     @property
-    def losses_unread(self) -> bool:
-        """True while the last loss is on another device and was not read: nothing waits for it before a stop."""
-        return self._losses.unread
+    def losses(self) -> list[tuple[int, float | None]]:
+        """Iteration and loss of each backward; None for one that is not a real scalar."""
+        losses, unvalued = () if self.held is None else self.held.losses, self._losses.unvalued
+        return [(number, None if place in unvalued else loss) for place, (number, loss) in enumerate(losses)]
 
     def _read_losses(self) -> None:
-        last = self._losses.read(self._now()) if self.losses_unread else None
+        last = self._losses.read(self._now()) if self._losses.unread else None
         if last is not None and self.held is not None:
             self.held.point = replace(self.held.point, value=last.value, change=last.change)
 
@@ -540,29 +620,17 @@ class ScriptLoop:
         if text not in self.notes and len(self.notes) < _NOTES:
             self.notes.append(text)
 
-    def _note(self, name: Name, line: str, **changed: Any) -> None:
+    def _show(self, name: Name, **changed: Any) -> None:
         held = self._now()
-        done = _with(held.point.done, name)
-        known = {**_NOTED, "torch": line, **changed}
+        done = with_phase(held.point.done, name)
+        known = {**_NOTED, "torch": changed.get("torch") or self._sites.line(name), **changed}
         held.point = replace(held.point, phase=name, done=done, iteration=self.iteration, **known)
-
-    def _line_of(self, phase: Phase) -> str:
-        """Return the text of the line that called a phase."""
-        site = self._sites[phase.name]
-        line = self._lines_at.get(site)
-        if line is None:
-            self._lines_at[site] = line = line_text(next(callers(phase.frame), None))
-        return line
 
 
 def all_finite(tensor: Tensor) -> bool:
     """Return whether no element is inf or NaN."""
     with unobserved():
         return bool(tensor.coalesce().values().isfinite().all() if tensor.is_sparse else tensor.isfinite().all())
-
-
-def _with(done: tuple[str, ...], phase: str) -> tuple[str, ...]:
-    return done if phase in done else (*done, phase)
 
 
 def _named(module: nn.Module, args: tuple[Any, ...]) -> dict[str, Any]:

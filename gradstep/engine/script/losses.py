@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -11,6 +10,8 @@ from torch import Tensor
 from gradstep.engine.held import Held
 from gradstep.engine.observe.engine_calls import EngineCall
 from gradstep.engine.observe.functions import unobserved
+from gradstep.engine.observe.loop_phases import Phase
+from gradstep.engine.script.frames import Site, named_values
 
 
 class Loss(NamedTuple):
@@ -40,10 +41,12 @@ class Losses:
     """Notes the losses in a debuggee's history."""
 
     def __init__(self) -> None:
-        self._series: dict[tuple[object, ...], int] = {}
+        self._series: dict[Site, int] = {}
         """The number of each series, by the call site of its backward."""
         self._last: dict[int, float | None] = {}
         """The last value of each series."""
+        self.unvalued: set[int] = set()
+        """The places in the history of losses that are not a real scalar."""
         self._unread: list[_Unread] = []
         self._number = 0
         """The sequence number at the end of the last backward."""
@@ -64,29 +67,22 @@ class Losses:
         nodes = [each.grad_fn for each in call.outputs if isinstance(each, Tensor) and each.grad_fn is not None]
         return bool(nodes) and all(node._sequence_nr() < self._number for node in nodes)
 
-    def add(
-        self,
-        held: Held,
-        call: EngineCall,
-        site: tuple[object, ...],
-        iteration: int,
-        name: Callable[[Tensor | None], str],
-        later: bool = False,
-    ) -> Loss:
+    def add(self, held: Held, backward: Phase, site: Site, iteration: int, line: str, later: bool) -> Loss:
         """Note the loss of a backward.
 
         Args:
             held: what is trained.
-            call: the backward.
+            backward: the backward, which begins.
             site: where it is called.
             iteration: the iteration.
-            name: returns what the script calls a loss; asked for the first of each call site.
+            line: the line that calls it: the name of a loss that no variable names.
             later: leave it unread where reading waits for its device; `read` reads it.
         """
-        loss = _unwrapped(next((each for each in call.outputs if isinstance(each, Tensor)), None))
+        loss = _unwrapped(next((each for each in backward.of.outputs if isinstance(each, Tensor)), None))
         series = self._series.setdefault(site, len(self._series))
         if series == len(held.loss_names):
-            held.loss_names.append(name(loss))
+            named = named_values(backward.frame)
+            held.loss_names.append(next((name for name, each in named if each is loss), line))
         if later and loss is not None and is_far(loss):
             with unobserved(), torch.no_grad():
                 self._unread.append(_Unread(loss.detach().clone(), series, iteration, held.rates()))
@@ -118,6 +114,8 @@ class Losses:
         """Append a loss to the history; return its change."""
         last = self._last.get(series)
         self._last[series] = value
+        if value is None:
+            self.unvalued.add(len(held.losses))
         held.loss_series.append(series)
         held.losses.append((iteration, float("nan") if value is None else value))
         # the same tuple again, as long as they stay the same: there may be millions
@@ -142,4 +140,4 @@ def value_of(loss: Tensor | None) -> float | None:
     """Return the value of a loss; None for one that is not a real scalar."""
     if loss is None or loss.numel() != 1 or loss.is_complex() or loss.is_meta:
         return None
-    return float(loss.detach().item())
+    return float(loss.item())

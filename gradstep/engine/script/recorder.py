@@ -1,4 +1,4 @@
-"""What is recorded of a script that runs through: losses, norms, update ratios, the order of phases, and times."""
+"""What is recorded of a script that runs through: norms, update ratios, the order of phases, and times."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gradstep.engine.numbers.norms import norms
 from gradstep.engine.observe.loop_phases import Phase
 from gradstep.engine.script.loop import ScriptLoop
 
-SHARE = 0.02
+SHARE = 0.005
 """Share of the running time that norms may take; over it, iterations are left out."""
 MOST = 2000
 """Samples kept of each series: beyond it, every second one is dropped."""
@@ -38,59 +38,50 @@ class RunRecorder:
 
     def __init__(self, loop: ScriptLoop) -> None:
         self._loop = loop
-        self.began = time.perf_counter()
-        self.losses: list[tuple[int, float | None]] = []
-        """Iteration and loss of each backward."""
-        self._unread: list[int] = []
-        """The places of those that the loop has left unread."""
+        self._began = time.perf_counter()
         self.sampled: list[int] = []
+        """The iterations whose norms are in `layers`."""
         self.layers: dict[str, Layer] = {}
         self.orders: Counter[tuple[str, ...]] = Counter()
         """How many iterations had their phases in each order."""
         self.seconds: defaultdict[str, float] = defaultdict(float)
         """Seconds in each phase."""
-        self.counts: Counter[str] = Counter()
+        self.counts: defaultdict[str, int] = defaultdict(int)
         self._order: list[str] = []
         self._iteration = 0
-        self._starts: list[float] = []
+        self._start = 0.0
+        """When the phase that runs began, of several the outermost."""
         self._spent = 0.0
         self._before: list[Tensor] | None = None
         self._every = 1
 
     def told(self, phase: Phase) -> None:
         """Note a phase that begins or has ended."""
-        now = time.perf_counter()
-        if self._loop.iteration != self._iteration:
-            self._iteration = self._loop.iteration
+        name, edge, outermost, loop = phase.name, phase.edge, not phase.within, self._loop
+        if loop.iteration != self._iteration:
+            self._iteration = loop.iteration
             self._end_iteration()
-        if phase.edge == "begins":
-            self._starts.append(now)
-        elif phase.name != "zero_grad" and self._starts:
-            began = self._starts.pop()
-            if not phase.within:
-                self.seconds[phase.name] += now - began
-        if phase.edge == "ended":
-            self.counts[phase.name] += 1
-            name = phase.name if phase.grad_mode or phase.name != "forward" else "forward (no grad)"
-            if not phase.within and (not self._order or self._order[-1] != name):
-                self._order.append(name)
-        held = self._loop.held
-        if held is None:
-            return
-        if (phase.name, phase.edge) == ("backward", "begins"):
-            if self._loop.losses_unread:
-                self._unread.append(len(self.losses))
-            self.losses.append((self._iteration, held.point.value))
-        elif phase.name == "step":
-            (self._step_begins if phase.edge == "begins" else self._step_ended)(held)
-            self._spent += time.perf_counter() - now
+        if edge == "ended":
+            self.counts[name] += 1
+            if outermost:
+                self._ended(phase)
+        elif edge == "begins" and outermost:
+            self._start = time.perf_counter()
+        if name == "step" and not loop.counts and loop.held is not None:
+            began = time.perf_counter()
+            (self._step_begins if edge == "begins" else self._step_ended)(loop.held)
+            self._spent += time.perf_counter() - began
+
+    def _ended(self, phase: Phase) -> None:
+        name, order = phase.name, self._order
+        if name != "zero_grad":
+            self.seconds[name] += time.perf_counter() - self._start
+        shown = name if phase.grad_mode or name != "forward" else "forward (no grad)"
+        if not order or order[-1] != shown:
+            order.append(shown)
 
     def end(self) -> None:
-        """Note that the script has ended, and all losses are read."""
-        held = self._loop.held
-        if held is not None and len(held.losses) == len(self.losses):
-            for place in self._unread:
-                self.losses[place] = held.losses[place]
+        """Note that the script has ended."""
         self._end_iteration()
 
     def _end_iteration(self) -> None:
@@ -99,7 +90,7 @@ class RunRecorder:
         self._order = []
 
     def _step_begins(self, held: Held) -> None:
-        due = self._iteration % self._every == 0 and self._spent <= SHARE * (time.perf_counter() - self.began)
+        due = self._iteration % self._every == 0 and self._spent <= SHARE * (time.perf_counter() - self._began)
         self._before = None
         if due or not self.sampled:
             with torch.no_grad():

@@ -59,7 +59,7 @@ def _rows(held: Held, element: Element, taken: Norms) -> Iterator[LedgerRow]:
             text = f"{entry.added} backward{'s' if entry.added > 1 else ''}"
             yield LedgerRow("earlier", text, after=now, norm=norm, used=entry.used, note=NOT_RECORDED)
         else:
-            word = "zero_grad" if entry.zeroed else "given"
+            word = "zero_grad" if entry.zeroed else "unknown" if held.ledger.is_unknown(element.name) else "given"
             yield LedgerRow("cleared" if entry.zeroed else "earlier", word, after=now, norm=norm)
         return
     if lines[0].kind == "backward":

@@ -45,6 +45,9 @@ def why_view(
         return WhyView(stop, held.refused, sentence, held.point.torch)
     if held.point.edit:
         return WhyView(stop, "edited", f"{held.point.edit}.", held.point.torch)
+    if held.point.counted and held.point.phase != "forward":
+        sentence = f"{held.point.phase}() ran. What it wrote {_UNKNOWN_OF_SCRIPT}."
+        return WhyView(stop, held.point.phase, sentence, held.point.torch)
     acts: dict[str, Callable[[Held, frozenset[str]], tuple[str, list[str]]]] = {
         "forward": _forward,
         "backward": partial(_backward, taken=taken or Norms()),
