@@ -23,6 +23,7 @@ from gradstep.values import commands as cmd
 from gradstep.values.expressions import Name
 from gradstep.values.outcomes import Running
 from gradstep.values.views import LookLoss, LookModel, LookWhy, LossView, ModelView, NoView, WhyView
+from gradstep.values.views.graph import GraphView, LookGraph
 from gradstep.values.views.inside import LookSource, SourceView
 from gradstep.values.views.stack import LookStack, StackView
 from gradstep.values.views.training import BatchView, LookBatch
@@ -186,6 +187,26 @@ def test_a_stop_shows_the_scripts_own_line_before_a_phase_and_inside_it() -> Non
         session.execute(cmd.Out(phase=True))
         lines.append(session.execute(cmd.Into()).stop.torch)
     assert lines == [*["loss = F.cross_entropy(net(x), y)"] * 3, "loss.backward()"]
+
+
+def test_of_a_forward_that_was_run_past_the_modules_and_lines_of_its_nodes_are_unknown() -> None:
+    with stepped(plain([])) as session:
+        session.execute(parse("break when loss < 10 ignore=1"))
+        session.execute(cmd.Continue())
+        graph, source = session.look(LookGraph(), LookSource(number=0))
+        assert isinstance(graph, GraphView)
+        assert isinstance(source, SourceView)
+        assert not graph.recorded
+        assert {row.module for row in graph.rows if not row.parameter} == {""}
+        assert source.lines[source.here - source.first].strip() == "loss.backward()"
+        session.execute(cmd.Delete())
+        session.execute(cmd.Forward())
+        graph, source = session.look(LookGraph(), LookSource(number=0))
+        assert isinstance(graph, GraphView)
+        assert isinstance(source, SourceView)
+        assert graph.recorded
+        assert "2 Linear" in {row.module for row in graph.rows if not row.parameter}
+        assert source.made == "#0"
 
 
 def test_an_error_before_the_first_forward_is_looked_at_in_its_frames() -> None:

@@ -32,6 +32,8 @@ class Watched:
     """By module and call: how many elements of the output were not zero, and how many it has."""
     runs_backward: bool = False
     """True when the forward called autograd's engine, for instance by `torch.autograd.grad`."""
+    recorded: bool = False
+    """False for a forward that was not watched: which module made which node is unknown."""
 
 
 ZEROING = (nn.ReLU, nn.ReLU6, nn.Threshold, nn.Hardsigmoid, nn.Hardswish, nn.Hardshrink, nn.Softshrink)
@@ -56,7 +58,7 @@ def watch_forward(
         count_zeros: count the zeros in the outputs of modules that may zero units; costs a pass over each.
         lines: record the source lines of operations; costs a quarter of a small forward.
     """
-    seen = Watched()
+    seen = Watched(recorded=True)
     number = torch.autograd._get_sequence_nr  # type: ignore[attr-defined]
 
     def entered(event: ModuleEntered) -> None:

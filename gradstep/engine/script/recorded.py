@@ -145,7 +145,9 @@ def _captured(held: Held, images: Mapping[Key, Image | None]) -> dict[str, Any]:
     loss, watched = loop.point.loss, loop.point.watched
     if loss is not None:
         loss = loss.detach().clone().requires_grad_(loss.grad_fn is not None)
-    ways = Watched(Owners(paths=list(watched.owners.paths)), watched.numbers, zeros=dict(watched.zeros))
+    ways = Watched(
+        Owners(paths=list(watched.owners.paths)), watched.numbers, zeros=dict(watched.zeros), recorded=watched.recorded
+    )
     point = replace(loop.point, batch=None, loss=loss, watched=ways, flows=None)
     return {
         Parameters.name: Parameters().capture(held),

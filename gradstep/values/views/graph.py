@@ -43,7 +43,7 @@ class NodeRow(Struct, frozen=True):
     shape: tuple[int, ...] | None
     """Shape of the upstream gradient, which is the shape of the forward's output."""
     module: str
-    """Path and class of the owning module, e.g. `2 Linear`; `loss` outside the model."""
+    """Path and class of the owning module, e.g. `2 Linear`; `loss` outside the model; empty if not recorded."""
     parameter: str
     """The parameter into whose `.grad` a leaf accumulates; empty otherwise."""
     edges: tuple[int, ...]
@@ -113,6 +113,8 @@ class GraphView(Drawn, frozen=True, tag=True):
     """Number of groups."""
     lined: bool = False
     """True when the forward recorded source lines."""
+    recorded: bool = True
+    """False where the forward was not watched: the modules that made the nodes are unknown."""
     bytes: int | None = None
     """Bytes that the graph keeps alive: the storages of all saved tensors, each once, without parameters and buffers.
     None when not measured."""

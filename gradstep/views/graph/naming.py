@@ -32,7 +32,7 @@ class Naming:
         return f"{parameter}.grad" if parameter else operation_of(self._record.nodes[number])
 
     def module(self, number: int) -> str:
-        """Return path and class of the module that a node belongs to."""
+        """Return path and class of the module that a node belongs to; empty where that was not recorded."""
         return self.title(self.owner(number))
 
     def owner(self, number: int) -> str | None:
@@ -43,12 +43,15 @@ class Naming:
         return parameter.rpartition(".")[0] if parameter in self._held.owned else None
 
     def title(self, path: str | None) -> str:
-        """Return path and class of a module; `loss` for None."""
-        return OUTSIDE if path is None else f"{path} {self._held.kinds.get(path, '')}".strip()
+        """Return path and class of a module; for None `loss`, or empty where modules were not recorded."""
+        if path is None:
+            return OUTSIDE if self._held.point.watched.recorded else ""
+        return f"{path} {self._held.kinds.get(path, '')}".strip()
 
     def where(self, number: int) -> str:
         """Return a node's full name: `#7 relu of 1 ReLU`."""
-        return f"#{number} {self.operation(number)} of {self.module(number)}"
+        module = self.module(number)
+        return f"#{number} {self.operation(number)}" + (f" of {module}" if module else "")
 
     def find(self, path: str) -> int:
         """Return the node that a path names, -1 for none.

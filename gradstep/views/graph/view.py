@@ -109,6 +109,7 @@ class _Graph:
             at=at,
             groups=len(self.groups.items),
             lined=self.record.lines is not None,
+            recorded=self.held.point.watched.recorded,
             bytes=saved_tensors.total if sizes else None,
             packed=saved_tensors.packed if sizes else 0,
         )

@@ -163,6 +163,8 @@ def source_view(
         source, what = here, here.function
     else:
         return SourceView(stop, note="no line is running: `into` steps into a phase")
+    if not source.file and here.file and not held.point.watched.recorded:  # Graph says so, and with which key it is
+        source, wanted = here, None
     if not source.file:
         number = wanted if wanted is not None else stop_place.number if stop_place is not None else -1
         return SourceView(stop, note=f"{what}: {_no_line(held, number)}")

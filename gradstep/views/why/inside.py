@@ -174,7 +174,7 @@ class _Node:
         owner = record.owners[place]
         operation = operation_of(record.nodes[place])
         if owner is None:
-            return f"{operation} of the loss"
+            return f"{operation} of the loss" if held.point.watched.recorded else operation
         kind = held.kinds[owner]
         return f"{operation} of {owner} {kind}" if owner else f"{operation} of the model"
 

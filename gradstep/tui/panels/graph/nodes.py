@@ -155,13 +155,13 @@ def line_of(row: NodeRow) -> str:
     return clean(f"{PurePath(row.file).name}:{row.line}" if row.line else row.source.partition(" = ")[2])
 
 
-def describe(row: NodeRow, room: int, lined: bool = True) -> str:
+def describe(row: NodeRow, room: int, unknown: str = "") -> str:
     """Return a line on a row with what has no column.
 
     Args:
         row: the node or group.
         room: maximum width in cells; the source line is left out last.
-        lined: False if the forward recorded no source lines.
+        unknown: what to say in place of a source line that was not recorded.
     """
     kept = f"keeps {saved_of(row)}" if row.bytes is not None and row.saved == "alive" else saved_of(row)
     if row.group:
@@ -171,8 +171,7 @@ def describe(row: NodeRow, room: int, lined: bool = True) -> str:
     else:
         parts = [f"#{row.order} {row.name}", f"adds to {row.operation}: {row.grad}" if row.parameter else kept]
     where = f"{PurePath(row.file).name}:{row.line}  " if row.line else ""
-    unknown = "" if row.parameter or lined else "its source line: from the next forward on"
-    line = where + row.source if row.source else unknown
+    line = where + row.source if row.source else "" if row.parameter else unknown
     said = [clean(part) for part in parts if part]
     end = [clean(line)] if line else []
     text = "  ".join([*said, *end])

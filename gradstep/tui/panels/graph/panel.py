@@ -59,8 +59,13 @@ def draw(
         unknown = cursor(Row(width, here), here).left(3, "…", "dim")
         lines.append(columns.line_for(row, here, of_node(breakpoints, row)) if row else unknown.line())
     if has_foot(height):
-        row = _row(view, at)
-        said = describe(row, width - GUTTER - 1, view.lined) if row is not None else ""
+        row, missing = _row(view, at), "its source line: from the next forward on"
+        if not view.recorded:
+            missing = in_keys("run `forward` to record modules and lines", keyboard)
+        if row is not None:
+            said = describe(row, width - GUTTER - 1, "" if view.lined else missing)
+        else:
+            said = "" if view.recorded else missing
         lines += [Line()] * (height - 1 - len(lines)) + [text_line(said, width, "dim")]
     return Drawing(_about(view, width), lines[: max(height, 0)], view.total, start, end - start)
 
