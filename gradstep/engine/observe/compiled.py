@@ -132,7 +132,10 @@ class Regions:
 
         After torch's own has switched to a callback nothing may be called any more: Dynamo would trace it.
         """
-        frame, switch = sys._getframe(1), self._own[0][2]
+        switch = self._own[0][2]
+        if callback is None and not self._regions:  # as around each function that Dynamo is told to leave alone
+            return switch(callback)
+        frame = sys._getframe(1)
         running: list[Region] = self._thread.__dict__.setdefault("running", [])
         place = next((i for i, region in enumerate(running) if region.frame is frame), None)
         if place is None and callback is not None:

@@ -75,25 +75,27 @@ class LoopPhases:
             CallEntered: self._entered,
             CallLeft: self._left,
             EngineEntered: self._engine_entered,
-            EngineLeft: lambda event: self._ended(event.call),
-            StepEntered: lambda event: self._begins("step", event.optimizer, event.frame),
-            StepLeft: lambda event: self._ended(event.optimizer),
+            EngineLeft: self._ended,
+            StepEntered: lambda event: self._begins("step", *event),
+            StepLeft: self._ended,
             StepSkipped: self._skipped,
-            ZeroEntered: lambda event: self._begins("zero_grad", event.owner, event.frame),
-            Zeroed: lambda event: self._ended(event.owner),
+            ZeroEntered: lambda event: self._begins("zero_grad", *event),
+            Zeroed: self._ended,
         }
 
     def _entered(self, event: CallEntered) -> None:
-        self._forget_raised()
+        module, args, kwargs, frame = event
         self._modules = True
         if is_transformed():
-            self._called_with = list(event.module.parameters())
+            self._called_with = list(module.parameters())
+        if self._running:
+            self._forget_raised()
         if not self._running or self._running[-1][0] == "step":
-            self._begins("forward", event.module, event.frame, event.args, event.kwargs)
+            self._begins("forward", module, frame, args, kwargs)
 
     def _left(self, event: CallLeft) -> None:
         if self._running and self._running[-1][1] is event.module:
-            self._ended(event.module)
+            self._ended(event)
 
     def _engine_entered(self, event: EngineEntered) -> None:
         if not event.depth and self._trains(event.call):
@@ -119,23 +121,25 @@ class LoopPhases:
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] = _NONE,
     ) -> None:
-        self._forget_raised()
+        within = self._names() if self._running else ()
         trains = torch.is_grad_enabled() or _checkpointed(name)
-        self._come(Phase(name, "begins", of, self._names(), trains, args, kwargs, frame))
+        self._come(Phase(name, "begins", of, within, trains, args, kwargs, frame))
         self._running.append((name, of, frame))
 
-    def _ended(self, of: Any) -> None:
-        running = self._running
+    def _ended(self, event: CallLeft | EngineLeft | StepLeft | Zeroed) -> None:
+        of, running = event[0], self._running
         for place in range(len(running) - 1, -1, -1):
             name, each, frame = running[place]
             if each is of:
                 del running[place:]
                 if name:
-                    self._come(Phase(name, "ended", of, self._names(), torch.is_grad_enabled(), frame=frame))
+                    within = self._names() if running else ()
+                    self._come(Phase(name, "ended", of, within, torch.is_grad_enabled(), (), _NONE, frame))
                 return
 
     def _names(self) -> tuple[str, ...]:
-        return tuple([name for name, _, _ in self._running if name]) if self._running else ()
+        self._forget_raised()
+        return tuple([name for name, _, _ in self._running if name])
 
     def _forget_raised(self) -> None:
         """Let go of steps that have raised: torch tells nobody of it, but the frame that ran one is gone."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from msgspec.structs import replace
+from torch.optim import Optimizer
 
 from gradstep.engine.debuggee.loop import Point
 from gradstep.engine.observe.engine_calls import EngineCall, is_transformed
 from gradstep.engine.observe.loop_phases import Phase
 from gradstep.engine.script.found import Found
-from gradstep.engine.script.iterations import CallSites, Iterations
+from gradstep.engine.script.iterations import CallSite, Iterations
 from gradstep.engine.script.losses import Loss, Losses
 
 
@@ -18,12 +19,11 @@ class Counted:
     Args:
         found: what is trained.
         iterations: counts the updates.
-        sites: where each phase was called.
         losses: the losses of the loop.
     """
 
-    def __init__(self, found: Found, iterations: Iterations, sites: CallSites, losses: Losses) -> None:
-        self._found, self._iterations, self._sites, self._losses = found, iterations, sites, losses
+    def __init__(self, found: Found, iterations: Iterations, losses: Losses) -> None:
+        self._found, self._iterations, self._losses = found, iterations, losses
         self.forward_line = ""
         """The line of the first module call of the forward that runs; empty when none does."""
         self.nests = True
@@ -50,26 +50,21 @@ class Counted:
         self._point, self._last, self._loss, self.forward_line = point, "", None, ""
         self._done, self._steps, self._since = point.done, point.steps, point.steps_since_forward
 
-    def begins(self, phase: Phase) -> None:
+    def begins(self, phase: Phase, site: CallSite) -> None:
         """Note a phase that begins."""
         name = phase.name
         if name == "forward":
-            self.forward_line = self.forward_line or self._sites.line(name)
+            self._found.module(phase.of, phase.frame)
+            self.forward_line = self.forward_line or site.line
         elif name == "backward":
-            self._backward_begins(phase)
+            self._loss = self._losses.add(self._found.held(), phase, site, self._iterations.number, later=True)
+            self._transformed, self._since, self._backward = is_transformed(), 0, None
+            self._last, self._line, self.forward_line = "forward", self.forward_line or site.line, ""
+            self._done = done_with_loss(self._done)
         elif name == "step":
-            self._found.held().use_optimizer(phase.of, [])
-            self._losses.begin()
+            self._step(phase)
 
-    def _backward_begins(self, phase: Phase) -> None:
-        line = self._sites.line("backward")
-        at = self._sites.last("backward"), self._iterations.number, line
-        self._loss, self._backward = self._losses.add(self._found.held(), phase, *at, later=True), None
-        self._transformed, self._since = is_transformed(), 0
-        self._last, self._line, self.forward_line = "forward", self.forward_line or line, ""
-        self._done = done_with_loss(self._done)
-
-    def ended(self, phase: Phase) -> None:
+    def ended(self, phase: Phase, site: CallSite) -> None:
         """Note the end of a phase."""
         name = phase.name
         if name == "forward":
@@ -77,17 +72,26 @@ class Counted:
         if name == "backward":
             self._losses.ended()
             self._backward, self._returned = phase.of, returned_by(phase.of)
-            self._iterations.updates += is_transformed()
+            self._iterations.updates += self._transformed
         elif name == "step":
-            self._found.held().use_optimizer(phase.of, [])
-            self._calls = tuple(self._losses.begin())
+            self._calls = self._step(phase)
             self.nests = bool(self._calls)
             self._iterations.updates += 1
             self._steps += 1
             self._since += 1
-        self._last, self._line = name, self._sites.line(name)
-        if name not in self._done:
-            self._done = (*self._done, name)
+        elif isinstance(phase.of, Optimizer):
+            self._found.optimizer(phase.of, phase.frame)
+        else:
+            self._found.module(phase.of, phase.frame)
+        self._last, self._line, self._done = name, site.line, with_phase(self._done, name)
+
+    def _step(self, phase: Phase) -> tuple[float, ...]:
+        """Note an optimizer that begins or ends a step; return the losses since the last time."""
+        self._found.optimizer(phase.of, phase.frame)
+        held = self._found.held()
+        if held.optimizer is not phase.of:
+            held.use_optimizer(phase.of, [])
+        return tuple(self._losses.begin())
 
     def point(self) -> Point:
         """Return the point of the phase that was noted last; what only a record knows is empty in it."""

@@ -62,7 +62,7 @@ class Found:
     # -- what is seen --------------------------------------------------------------------------------------------------
     def module(self, module: nn.Module, frame: FrameType | None) -> None:
         """Note that an outermost module was called, and what the optimizers among the script's variables train."""
-        if module in self._inside or module in self._without:
+        if module in self._models or module in self._inside or module in self._without:
             return
         if next(module.parameters(), None) is None:
             self._without.add(module)

@@ -23,10 +23,6 @@ _CALLERS = tuple(str(_TORCH / name) for name in ("nn", "autograd", "_tensor.py",
 """The files of torch that call a script's code inside a phase."""
 
 
-Site = tuple[object, ...]
-"""A call site: the instructions of all frames of the user's that lead to a call."""
-
-
 def is_users(frame: FrameType) -> bool:
     """Return whether a frame runs the user's code; what `namedtuple` and `dataclass` generate is not."""
     file = frame.f_code.co_filename
@@ -46,8 +42,8 @@ def callers(frame: FrameType | None, caller: CodeType | None = None) -> Iterator
         frame = frame.f_back
 
 
-def call_site(frame: FrameType | None) -> Site:
-    """Return what tells one call in the script's loop from another."""
+def call_site(frame: FrameType | None) -> tuple[object, ...]:
+    """Return what tells one call in the script's loop from another: the instructions of all frames that lead to it."""
     site: list[object] = []
     while frame is not None:  # in every phase of a script that runs on
         code = frame.f_code

@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from gradstep.engine.observe.loop_phases import Name, Phase
-from gradstep.engine.script.frames import Site, call_site, callers, line_text
+from gradstep.engine.script.frames import call_site, callers, line_text
+
+
+@dataclass(eq=False)
+class CallSite:
+    """A place in the script's loop that calls a phase; another object for each."""
+
+    line: str
+    """The text of its line."""
 
 
 class CallSites:
     """Where each phase was called last."""
 
     def __init__(self) -> None:
-        self._last: dict[Name, Site] = {}
-        self._lines: dict[Site, str] = {}
+        self.last: dict[Name, CallSite] = {}
+        self._known: dict[tuple[object, ...], CallSite] = {}
 
-    def note(self, phase: Phase) -> Site:
-        """Note that a phase is called; return its call site."""
-        site = self._last[phase.name] = call_site(phase.frame)
-        if site not in self._lines:
-            self._lines[site] = line_text(next(callers(phase.frame), None))
+    def note(self, phase: Phase) -> CallSite:
+        """Note that a phase is called; return where."""
+        key = call_site(phase.frame)
+        site = self._known.get(key)
+        if site is None:
+            site = self._known[key] = CallSite(line_text(next(callers(phase.frame), None)))
+        self.last[phase.name] = site
         return site
-
-    def last(self, name: Name) -> Site:
-        """Return the call site of the last phase of a name."""
-        return self._last[name]
-
-    def line(self, name: Name) -> str:
-        """Return the text of the line that called the last phase of a name."""
-        return self._lines[self._last[name]]
 
 
 class Iterations:
@@ -37,10 +41,10 @@ class Iterations:
         """Iterations begun before this one."""
         self.updates = 0
         """Updates of the weights so far; a step that was skipped counts too."""
-        self._sites: dict[Site, int] = {}
+        self._sites: dict[CallSite, int] = {}
         """The call sites of the phases of this iteration, each with the updates before it."""
 
-    def begins(self, site: Site) -> bool:
+    def begins(self, site: CallSite) -> bool:
         """Note a phase at a call site; return whether it begins another iteration."""
         seen = self._sites.setdefault(site, self.updates)
         if seen == self.updates:

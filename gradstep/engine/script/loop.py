@@ -86,7 +86,7 @@ class ScriptLoop:
         self._backward: ExitStack | None = None
         self._watched = Watched()
         self._losses = Losses()
-        self._counted = Counted(self.found, self._iterations, self._sites, self._losses)
+        self._counted = Counted(self.found, self._iterations, self._losses)
         self.counts = False
         """True while phases are only counted: nothing but a pause can stop the script."""
         self._began, self._spent = time.perf_counter(), 0.0
@@ -204,15 +204,15 @@ class ScriptLoop:
             self._tell(f"gradstep could not follow a {phase.name}: {type(error).__name__}: {error}")
 
     def _note(self, phase: Phase) -> None:
-        trains = phase.name != "forward" or phase.grad_mode
-        new = False
-        if phase.edge == "begins" and trains:
+        trains, new = phase.grad_mode or phase.name != "forward", False
+        if trains and phase.edge == "begins":
             site = self._sites.note(phase)
             if not phase.within:
                 if not self.counts and not is_transformed():
                     self._find_writes(phase)
                 new = self._iterations.begins(site)
-                self._count_or_record(new)
+                if new or self.counts:
+                    self._count_or_record(new)
         if not self.counts:
             began = time.perf_counter()
             self._record(phase, trains, new)
@@ -227,12 +227,10 @@ class ScriptLoop:
 
         Recording begins at any such phase, for a stop; else at a new iteration, as counting does.
         """
-        counts = bool(self.found.optimizers) and not self.wanted.looks and not self._steps.armed
+        counts = bool(self.found.optimizers) and self.wanted.runs_on and not self._steps.armed
         if counts and new:
             spare = SHARE * (time.perf_counter() - self._began)
-            counts = not self.thread.pausing and self._spent > spare and not self._steps.due(self.iteration)
-        elif not self.counts:
-            return
+            counts = self._spent > spare and not self._steps.due(self.iteration) and not self.thread.pausing
         if counts and not self.counts:
             self._forget()
             self._counted.begin(self._now().point)
@@ -251,21 +249,17 @@ class ScriptLoop:
         self.found.ledger.forget()
 
     def _count(self, phase: Phase) -> None:
-        if phase.name == "step":
-            self.in_step = phase.edge == "begins"
-        if phase.edge == "skipped":
+        edge, name = phase.edge, phase.name
+        if name == "step":
+            self.in_step = edge == "begins"
+        if edge == "begins":
+            self._counted.begins(phase, self._sites.last[name])
+        elif edge == "ended":
+            self._counted.ended(phase, self._sites.last[name])
+        else:
             self.show_counted()
             self._step_skipped(phase)
             self._counted.begin(self._now().point)
-            return
-        if phase.edge == "begins":
-            if phase.name != "zero_grad":
-                self._note_parts(phase)
-            self._counted.begins(phase)
-        else:
-            if phase.name == "zero_grad":
-                self._note_parts(phase)
-            self._counted.ended(phase)
 
     def show_counted(self) -> None:
         """Have the views show the phase that was counted last."""
@@ -328,7 +322,7 @@ class ScriptLoop:
         if self._forward is not None:
             return
         self._forward = stack = ExitStack()
-        self._line = self._sites.line("forward")
+        self._line = self._sites.last["forward"].line
         self.tape = None
         into = self.wanted.until == "into"
         inside = into or self._steps.inside("forward") or self.thread.pausing
@@ -396,13 +390,13 @@ class ScriptLoop:
         self._given = None
 
     def _use_loss(self, phase: Phase) -> None:
-        held, line = self._now(), self._sites.line("backward")
+        held, site = self._now(), self._sites.last["backward"]
         later = self._runs_on and not phase.within and not self._steps.due(self.iteration)
-        loss = self._losses.add(held, phase, self._sites.last("backward"), self.iteration, line, later)
+        loss = self._losses.add(held, phase, site, self.iteration, later)
         old = held.point
         held.point = Point(
             phase="forward",
-            torch=self._line or line,
+            torch=self._line or site.line,
             done=done_with_loss(old.done),
             iteration=self.iteration,
             loss=loss.tensor,
@@ -623,7 +617,7 @@ class ScriptLoop:
     def _show(self, name: Name, **changed: Any) -> None:
         held = self._now()
         done = with_phase(held.point.done, name)
-        known = {**_NOTED, "torch": changed.get("torch") or self._sites.line(name), **changed}
+        known = {**_NOTED, "torch": changed.get("torch") or self._sites.last[name].line, **changed}
         held.point = replace(held.point, phase=name, done=done, iteration=self.iteration, **known)
 
 

@@ -11,7 +11,8 @@ from gradstep.engine.held import Held
 from gradstep.engine.observe.engine_calls import EngineCall
 from gradstep.engine.observe.functions import unobserved
 from gradstep.engine.observe.loop_phases import Phase
-from gradstep.engine.script.frames import Site, named_values
+from gradstep.engine.script.frames import named_values
+from gradstep.engine.script.iterations import CallSite
 
 
 class Loss(NamedTuple):
@@ -41,7 +42,7 @@ class Losses:
     """Notes the losses in a debuggee's history."""
 
     def __init__(self) -> None:
-        self._series: dict[Site, int] = {}
+        self._series: dict[CallSite, int] = {}
         """The number of each series, by the call site of its backward."""
         self._last: dict[int, float | None] = {}
         """The last value of each series."""
@@ -67,22 +68,21 @@ class Losses:
         nodes = [each.grad_fn for each in call.outputs if isinstance(each, Tensor) and each.grad_fn is not None]
         return bool(nodes) and all(node._sequence_nr() < self._number for node in nodes)
 
-    def add(self, held: Held, backward: Phase, site: Site, iteration: int, line: str, later: bool) -> Loss:
+    def add(self, held: Held, backward: Phase, site: CallSite, iteration: int, later: bool) -> Loss:
         """Note the loss of a backward.
 
         Args:
             held: what is trained.
             backward: the backward, which begins.
-            site: where it is called.
+            site: where it is called; its line is the name of a loss that no variable names.
             iteration: the iteration.
-            line: the line that calls it: the name of a loss that no variable names.
             later: leave it unread where reading waits for its device; `read` reads it.
         """
         loss = _unwrapped(next((each for each in backward.of.outputs if isinstance(each, Tensor)), None))
         series = self._series.setdefault(site, len(self._series))
         if series == len(held.loss_names):
             named = named_values(backward.frame)
-            held.loss_names.append(next((name for name, each in named if each is loss), line))
+            held.loss_names.append(next((name for name, each in named if each is loss), site.line))
         if later and loss is not None and is_far(loss):
             with unobserved(), torch.no_grad():
                 self._unread.append(_Unread(loss.detach().clone(), series, iteration, held.rates()))

@@ -32,9 +32,14 @@ class Wanted:
     """For `phase`: it has to hold."""
 
     @property
+    def runs_on(self) -> bool:
+        """True when it runs on to a breakpoint or to its end."""
+        return self.until == "continue" or self.until == "end"
+
+    @property
     def looks(self) -> bool:
         """True when what the phases record is looked at soon: not while the script runs on to a breakpoint."""
-        return self.until not in ("continue", "end")
+        return not self.runs_on
 
 
 class Begins(NamedTuple):
