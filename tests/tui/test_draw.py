@@ -149,7 +149,7 @@ def test_many_losses_are_drawn_in_braille():
 
 
 def test_log_keeps_its_end_in_sight():
-    entries = [log.Entry("command", f"forward {i}") for i in range(100_000)]
+    entries = [log.LogRow("command", f"forward {i}") for i in range(100_000)]
     rows = plain(log.draw(entries, 40, 5).lines)
     assert rows[-1] == "  forward 99999"
     assert plain(log.draw(entries, 40, 5, 10).lines)[0] == "  forward 10"

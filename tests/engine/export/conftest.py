@@ -80,10 +80,10 @@ def runs(
     """Have an export run its program in such a fork; return what came of each, by the program's text."""
     came: dict[str, tuple[int, str, str]] = {}
 
-    def quick(path: Path) -> trial.Trial:
+    def quick(path: Path) -> trial.TrialResult:
         began = time.monotonic()
         came[path.read_text("utf-8")] = status, _, said = run(path)
-        return trial.Trial(time.monotonic() - began, True, trial.fault_of(path, status, said))
+        return trial.TrialResult(time.monotonic() - began, True, trial.fault_of(path, status, said))
 
     monkeypatch.setattr(program, "run", quick)
     return came

@@ -435,7 +435,7 @@ def test_a_program_that_takes_too_long_is_written_and_said_not_to_be_proven(
     program = tmp_path / "some.py"
     program.write_text("import time\ntime.sleep(60)\n")
     stopped = trial.run(program)
-    assert stopped == trial.Trial(0.05, False, "")
+    assert stopped == trial.TrialResult(0.05, False, "")
     monkeypatch.setattr("gradstep.engine.export.program.run", lambda _: stopped)
     outcome = steps("load xor seed=0 device=cpu\nexport plain.py", tmp_path)
     assert outcome.problem is None
@@ -447,7 +447,7 @@ def test_an_interrupt_stops_the_program_and_writes_nothing(tmp_path: Path, monke
     session = Session(on_progress=lambda _: None)
     seen = []
 
-    def interrupted(_: Path) -> trial.Trial:
+    def interrupted(_: Path) -> trial.TrialResult:
         seen.append(session.running)
         raise KeyboardInterrupt
 
