@@ -127,17 +127,16 @@ class ScriptSession:
     def show_loss(self, loss: Tensor | None, frame: FrameType | None) -> None:
         """Have the views show a loss that a program has computed: the given one, or its variable `loss`."""
         loop = self._loop
-        shown = None if loop is None or loop.held is None else loop.held.point.loss
-        found = (
-            loss if loss is not None else next((value for name, value in named_values(frame) if name == "loss"), None)
-        )
-        if (
-            loop is not None
-            and isinstance(found, Tensor)
-            and found is not shown
-            and (found is loss or _is_alive(found))
-        ):
-            loop.show_loss(found, frame)
+        if loop is None:
+            return
+        shown = None if loop.held is None else loop.held.point.loss
+        found = next((value for name, value in named_values(frame) if name == "loss"), None) if loss is None else loss
+        if isinstance(found, Tensor):
+            alive = found is loss or _is_alive(found)
+            if found is not shown and (alive or shown is None):
+                loop.show_loss(found, frame, freed=not alive)
+        elif shown is None:
+            loop.show_attached(found if type(found) is float else None)
 
     def joined(self) -> None:
         """Wait for the first stop of a script that was running before; call on the session's thread."""

@@ -72,6 +72,8 @@ class Point(Struct, frozen=True):
     """What an edit since the last phase did, in words; empty when a phase was last."""
     counted: bool = False
     """True when a script ran on through the last phase: what it wrote was not recorded."""
+    attached: bool = False
+    """True where a script ran before it was watched, and no phase has run since."""
     lent: bool = False
     """True when the graph was alive here but is shown as it is now: what its nodes saved is unknown."""
 

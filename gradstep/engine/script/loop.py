@@ -171,12 +171,19 @@ class ScriptLoop:
         self._look()
         self._halt()
 
-    def show_loss(self, loss: Tensor, frame: FrameType | None) -> None:
+    def show_loss(self, loss: Tensor, frame: FrameType | None, freed: bool = False) -> None:
         """Have the views show a loss and its graph, which were computed before anything was watched."""
         if loss.grad_fn is not None:
             self.found.graph([loss.grad_fn], frame)
         held = self._now()
-        held.point = replace(held.point, phase="forward", done=("forward",), loss=loss, value=value_of(loss))
+        ended = () if freed else ("forward",)
+        known = {"phase": "".join(ended), "done": ended, "loss": loss, "value": value_of(loss), "attached": True}
+        held.point, held.saved = replace(held.point, **known, ran=freed, freed=freed), Saved(known=False)
+
+    def show_attached(self, value: float | None = None) -> None:
+        """Have the views say that the script ran before anything was watched, and show the value of its last loss."""
+        held = self._now()
+        held.point = replace(held.point, value=value, attached=True)
 
     def _resumed(self) -> None:
         self.stack.number = 0

@@ -84,8 +84,19 @@ def _loaded(held: Held, _: frozenset[str]) -> tuple[str, list[str]]:
         are = f"{len(frozen)} of the {len(held.parameters)} tensors {'is' if len(frozen) == 1 else 'are'} frozen"
         more.append(f"{are} (requires_grad=False): {numbers.listed(frozen)}")
     if held.script:
-        return "The script is about to run its first forward.", more
+        return _before_first_forward(held), more
     return "Ready. Run `forward`: forward runs prediction = model(x) and computes the loss.", more
+
+
+def _before_first_forward(held: Held) -> str:
+    point = held.point
+    if not point.attached:
+        return "The script is about to run its first forward."
+    if point.value is None and point.loss is None:
+        return "gradstep watches the script from this line on."
+    value = "" if point.value is None else f" = {numbers.loss(point.value)}"
+    graph = "a backward has freed its graph" if point.loss is not None and point.loss.grad_fn else "it has no graph"
+    return f"loss{value} was computed before this line, where gradstep begins to watch; {graph}."
 
 
 def _frozen(held: Held) -> list[str]:
