@@ -55,8 +55,9 @@ from gradstep.values.views.timeline import LookCompare, LookTimeline
 from gradstep.values.views.training import LookBatch, LookLayers, LookOptimizer
 from gradstep.views.expiry import Expiry
 from gradstep.views.findings import findings_view
+from gradstep.views.graph.progress import BackwardProgress
 from gradstep.views.graph.search import FindViewer
-from gradstep.views.graph.view import BackwardProgress, GraphViewer
+from gradstep.views.graph.view import GraphViewer
 from gradstep.views.node.inside import breakpoints_view, inside_view, source_view
 from gradstep.views.node.module_gradients import ModuleGradients
 from gradstep.views.node.received import NodeViews

@@ -60,8 +60,8 @@ class Looking:
         return bool(self._screen.status.stop.number) and not self._screen.queue.dead
 
     def catch_up(self) -> None:
-        """Ask for the views that visible panels lack."""
-        if self._can_ask and not self._catching and self._lacking():
+        """Ask for the views that visible panels lack, unless the outcome of a queued command is about to bring them."""
+        if self._can_ask and not self._catching and not self._screen.queue.queued and self._lacking():
             self._catching = True
             self._screen.run_worker(self._ask(), name="catch up")
 

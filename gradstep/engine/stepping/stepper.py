@@ -117,8 +117,8 @@ class Stepping:
         """The norm of v at each node reached since `looked`."""
         self.looked = False
         """True once a view has shown a node."""
-        self.ran: set[int] = set()
-        """The nodes that have run."""
+        self.ran: dict[int, None] = {}
+        """The nodes that have run, in this order."""
         self.needed: frozenset[int] | None = None
         """Inside a backward that the forward runs, the nodes that it runs; else None."""
 
@@ -213,7 +213,7 @@ class Stepping:
         return self.reason == "pause" and self.place != self.pause_at
 
     @property
-    def progress(self) -> tuple[int, frozenset[int], frozenset[int] | None] | None:
+    def progress(self) -> tuple[int, dict[int, None], frozenset[int] | None] | None:
         """The node that a backward is at, the nodes that have run, and those that will run, None for all.
 
         None in a forward, except in a backward that it runs; the node is -1 before that backward.
@@ -221,7 +221,7 @@ class Stepping:
         stop_place = self.stop_place
         if stop_place is None or (stop_place.node is None and self.needed is None):
             return None
-        return stop_place.number, frozenset(self.ran), self.needed
+        return stop_place.number, self.ran, self.needed
 
     # -- from inside ---------------------------------------------------------------------------------------------------
     @contextmanager
@@ -257,7 +257,7 @@ class Stepping:
 
     def _inner_left(self) -> None:
         self._held.inner_graph(None)
-        self.ran, self.norms, self.needed, self._number, self._total = set(), {}, None, -1, 0
+        self.ran, self.norms, self.needed, self._number, self._total = {}, {}, None, -1, 0
 
     def backward(self) -> AbstractContextManager[None]:
         """Return a context that stops at the places of a backward."""
@@ -295,7 +295,7 @@ class Stepping:
     def _pass(self, number: int, ran: bool, parameter: str) -> None:
         self.place += 1
         if ran:
-            self.ran.add(number)
+            self.ran[number] = None
             if parameter and self.phase == "backward":
                 self._held.ledger.arrived(parameter)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from functools import cache
 
 from textual.keys import Keys
 
@@ -21,6 +22,7 @@ def written(name: str) -> str:
     return "+".join([*modifiers, _WRITTEN.get(last) or _BY_NAME.get(last, last)])
 
 
+@cache
 def shown(name: str) -> str:
     """Return a key as the screen shows it, from its Textual name: as `written`, except for arrows and `del`."""
     return ARROWS.get(name) or ("del" if name == "delete" else written(name))

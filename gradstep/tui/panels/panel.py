@@ -177,15 +177,20 @@ class Panel(Generic[ViewT]):
     # -- drawing ------------------------------------------------------------------------------------------------------
     def compose_lines(self, width: int, height: int) -> list[Line]:
         """Draw title and body, with a note of how many rows and columns are hidden."""
-        drawing = self._drawing(width, height - self.titled)
-        self.rows = drawing.rows
         if not self.titled:
+            drawing = self._drawing(width, height)
+            self.rows = drawing.rows
             return self._untitled(drawing, width)
+        # assume the layout of the last drawing
+        subtitled = self._subtitled and height >= 8
+        drawing = self._drawing(width, height - 1 - subtitled)
         title, fits = self.title_line(width, drawing)
         self._subtitled = not fits and height >= 8
-        if self._subtitled:
-            drawing = self._cached(width, height - 2)
+        if self._subtitled != subtitled:
+            drawing = self._cached(width, height - 1 - self._subtitled)
             title, _ = self.title_line(width, drawing)
+        self.rows = drawing.rows
+        if self._subtitled:
             return [title, text_line(drawing.about, width, "dim"), *drawing.lines]
         return [title, *drawing.lines]
 

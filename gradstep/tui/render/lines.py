@@ -120,7 +120,7 @@ class Row:
         """Append text."""
         room = self.width - self._at
         if text and room > 0:
-            cells = cell_len(text)
+            cells = len(text) if text.isascii() else cell_len(text)
             if cells > room:
                 text = fit(text, room)
                 cells = cell_len(text)
@@ -148,12 +148,14 @@ class Row:
 
     def left(self, column: int, text: str, tone: str = "text", width: int | None = None) -> Row:
         """Write text from `column` on, cut to `width` cells."""
-        return self.to(column).add(text if width is None else fit(text, width), tone)
+        if column > self._at:
+            self.to(column)
+        return self.add(text if width is None else fit(text, width), tone)
 
     def right(self, end: int, text: str, tone: str = "text") -> Row:
         """Write text right-aligned, ending before column `end`; cut to the room there is."""
         end = min(end, self.width)
-        cells = cell_len(text)
+        cells = len(text) if text.isascii() else cell_len(text)
         if cells > end - self._at:
             text = fit(text, end - self._at)
             cells = cell_len(text)

@@ -23,7 +23,7 @@ def strip_of(line: Line, width: int, ground: str, theme: str, ascii_only: bool =
     ground = "here" if line.here else ground
     written = ascii_of if ascii_only else str
     segments = [Segment(written(text), style(tone, ground, theme)) for text, tone in line.spans]
-    cells = sum(cell_len(text) for text, _ in line.spans)
+    cells = sum(map(cell_len, [text for text, _ in line.spans]))
     if cells < width:
         segments.append(Segment(" " * (width - cells), style("text", ground, theme)))
     strip = Strip(segments, max(cells, width))

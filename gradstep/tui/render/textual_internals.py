@@ -58,12 +58,14 @@ def _paint_rows(screen: Screen[None], surfaces: Iterable[Surface]) -> None:
     bare = still and screen.app.screen is screen and all(isinstance(each, Surface | Screen) for each in seen)
     rows: list[PlacedRow] = []
     for surface in surfaces:
+        if surface not in seen:
+            continue
         changed = surface.redrawn()
         if not changed:
             continue
         if not bare:
             surface.repaint(changed)
-        elif surface in seen:
+        else:
             left, top, *_ = seen[surface][0]
             rows += [PlacedRow(left, top + y, strip) for y, strip in zip(changed, surface.strips(changed), strict=True)]
     if rows:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 
 from torch.autograd.graph import Node
 
 from gradstep.engine.autograd.buffers import SavedMemory, State, Storage, saved_memory, state_of
+from gradstep.views.graph.progress import BackwardProgress
 
 _CHECKED = 8
 """Maximum number of nodes of a row whose saved tensors are checked."""
@@ -18,21 +19,25 @@ class SavedTensors:
 
     Args:
         nodes: the nodes of the graph.
-        excluded: storages that are not the graph's own: parameters and buffers, which outlive it.
+        excluded: returns the storages that are not the graph's own: of parameters and buffers, which outlive it.
         read: results for some nodes from an earlier stop.
     """
 
     def __init__(
-        self, nodes: Sequence[Node], excluded: frozenset[Storage], read: Mapping[int, SavedMemory] = {}
+        self, nodes: Sequence[Node], excluded: Callable[[], frozenset[Storage]], read: Mapping[int, SavedMemory] = {}
     ) -> None:
         self._nodes = nodes
-        self._excluded = excluded
+        self._find_excluded = excluded
         self._read = dict(read)
         self._states: dict[int, State] = {}
 
-    def waiting(self, ran: Container[int]) -> dict[int, SavedMemory]:
+    def waiting(self, progress: BackwardProgress) -> dict[int, SavedMemory]:
         """Return the results for nodes that have not run: their saved tensors can't change before that."""
-        return {node: kept for node, kept in self._read.items() if node not in ran}
+        return {n: kept for n, kept in self._read.items() if n not in progress.ran and n != progress.number}
+
+    @cached_property
+    def _excluded(self) -> frozenset[Storage]:
+        return self._find_excluded()
 
     def of(self, node: int) -> SavedMemory:
         """Return what a node has saved."""

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from functools import cached_property
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from msgspec.structs import replace
 
-from gradstep.engine.autograd.buffers import SavedMemory, is_freed, storages_of
+from gradstep.engine.autograd.buffers import SavedMemory, Storage, storages_of
 from gradstep.engine.autograd.graph import GraphRecord
 from gradstep.engine.debuggee.loop import Point
 from gradstep.engine.held import Held
@@ -17,11 +16,10 @@ from gradstep.views.graph.groups import FoldedRows, Groups
 from gradstep.views.graph.lanes import GROUP, LEAF, NODE, Lanes
 from gradstep.views.graph.memory import SavedTensors
 from gradstep.views.graph.node_facts import NodeRows
+from gradstep.views.graph.progress import BackwardProgress, Freed, Frontier
 
 _LAYOUTS = 4
 """Maximum number of layouts that are cached for one graph."""
-_ASKED = 256
-"""Nodes that are checked for being freed: of a larger graph so many of the first, the last and those between."""
 _KNOWN = 4096
 """Maximum number of rows of a layout that are cached."""
 
@@ -45,19 +43,8 @@ class GraphViewer:
             return GraphView(stop, "none", note=_why_none(self._held))
         if self._graph is None or self._graph.record is not record:
             self._graph = _Graph(self._held, record)
-        self._graph.progress = progress
+        self._graph.follow(progress)
         return self._graph.view(stop, request)
-
-
-class BackwardProgress(NamedTuple):
-    """The progress of a backward that is stopped inside."""
-
-    number: int
-    """The node that it is stopped at."""
-    ran: frozenset[int]
-    """The nodes that have run."""
-    needed: frozenset[int] | None = None
-    """The nodes that it will run; None for all."""
 
 
 class _Layout:
@@ -80,12 +67,24 @@ class _Graph:
         self.groups = Groups(record)
         self._layouts: OrderedDict[tuple[int, tuple[str, ...], int], _Layout] = OrderedDict()
         self._node_rows = NodeRows(held, record, self.groups)
-        self.progress: BackwardProgress | None = None
+        self._progress: BackwardProgress | None = None
+        self._frontier: Frontier | None = None
+        self._freed = Freed(record.nodes)
         self._saved_tensors: SavedTensors | None = None
         self._known: tuple[Point | None, int] = (None, -1)
-        self._ran: frozenset[int] | None = None
-        """The nodes that had run, or were about to, when their saved tensors were read; None between phases."""
+        self._read_in: dict[int, None] | None = None
+        """The nodes that have run in the backward inside which saved tensors were read; None between phases."""
         self._state: Literal["alive", "freed", "partly freed"] = "alive"
+
+    def follow(self, progress: BackwardProgress | None) -> None:
+        """Update to the progress of a backward; None between phases."""
+        self._progress = progress
+        if progress is None:
+            self._frontier = None
+            return
+        if self._frontier is None or self._frontier.ran is not progress.ran:
+            self._frontier = Frontier(self.record, progress.ran)
+        self._frontier.follow()
 
     # -- the window ----------------------------------------------------------------------------------------------------
     def view(self, stop: int, request: LookGraph) -> GraphView:
@@ -127,24 +126,27 @@ class _Graph:
         """Return the saved tensors of the nodes at this stop, and update the state of the graph."""
         point = self.held.point
         if self._saved_tensors is None or self._known[0] is not point or self._known[1] != stop:
-            own = [p for _, p in self.held.parameters] + [b for _, b in self.held.buffers()]
-            ran = None if self.progress is None else self.progress.ran | {self.progress.number}
+            progress = self._progress
+            ran = None if progress is None else progress.ran
+            # the stop before was inside the same backward: most nodes are unchanged
+            same = ran is not None and ran is self._read_in and self._known[0] is point
             read: dict[int, SavedMemory] = {}
-            if (
-                self._saved_tensors is not None
-                and self._ran is not None
-                and ran is not None
-                and self._known[0] is point
-            ):
-                # the stop before was inside the same backward: most nodes are unchanged
-                read = self._saved_tensors.waiting(self._ran | ran)
-            self._ran = ran
-            self._saved_tensors = SavedTensors(self.record.nodes, storages_of(own), read)
-            self._known = (point, stop)
-            self._state = "alive" if point.lent else _state(self.record, point.freed)
+            if same and self._saved_tensors is not None and progress is not None:
+                read = self._saved_tensors.waiting(progress)
+            self._saved_tensors = SavedTensors(self.record.nodes, self._own, read)
+            self._known, self._read_in = (point, stop), ran
+            if point.lent:
+                self._state = "alive"
+            else:
+                self._freed.check(progress, same)
+                self._state = self._freed.state(point.freed)
             if self._state == "freed" and point.freed:
                 self._saved_tensors.total = 0
         return self._saved_tensors
+
+    def _own(self) -> frozenset[Storage]:
+        """Return the storages of parameters and buffers, which outlive the graph."""
+        return storages_of([tensor for _, tensor in (*self.held.parameters, *self.held.buffers())])
 
     # -- rows ----------------------------------------------------------------------------------------------------------
     def _rows(self, layout: _Layout, first: int, end: int) -> list[NodeRow]:
@@ -184,39 +186,16 @@ class _Graph:
 
     def _status(self, first: int, end: int) -> Literal["", "done", "running", "ready", "waiting", "left out"]:
         """Return the progress of a row; a node is ready when all nodes that lead to it have run."""
-        if self.progress is None:
+        if self._progress is None or self._frontier is None:
             return "done" if self.held.point.ran else ""
-        number, ran, needed = self.progress
+        number, _, needed = self._progress
         if first <= number < end:
             return "running"
         if needed is not None and needed.isdisjoint(range(first, end)):
             return "left out"
-        if all(node in ran for node in range(first, end)):
+        if self._frontier.has_run(first, end):
             return "done"
-        return "ready" if any(self._ready(node, ran) for node in range(first, end)) else "waiting"
-
-    def _ready(self, node: int, ran: frozenset[int]) -> bool:
-        return node not in ran and all(before in ran for before in self._leading[node])
-
-    @cached_property
-    def _leading(self) -> list[list[int]]:
-        """The nodes that lead to each node."""
-        leading: list[list[int]] = [[] for _ in self.record.nodes]
-        for node, targets in enumerate(self.record.edges):
-            for target in targets:
-                leading[target].append(node)
-        return leading
-
-
-def _state(graph: GraphRecord, freed: bool) -> Literal["alive", "freed", "partly freed"]:
-    """Return whether the saved tensors are alive; for a graph that saved nothing, whether backward has freed it."""
-    nodes = graph.nodes
-    if len(nodes) > 3 * _ASKED:
-        nodes = [*nodes[:_ASKED], *nodes[:: len(nodes) // _ASKED], *nodes[-_ASKED:]]
-    answers = {answer for answer in map(is_freed, nodes) if answer is not None}
-    if answers == {True, False}:
-        return "partly freed"
-    return "freed" if answers == {True} or (not answers and freed) else "alive"
+        return "ready" if self._frontier.is_ready(first, end) else "waiting"
 
 
 def _why_none(held: Held) -> str:
