@@ -261,7 +261,7 @@ def gradient_reversal():
 
     features, label, domain = mlp(10, 32, 32), nn.Linear(32, 4), nn.Linear(32, 2)
     params = [*features.parameters(), *label.parameters(), *domain.parameters()]
-    opt = torch.optim.SGD(params, lr=0.05, momentum=0.9)
+    opt = torch.optim.SGD(params, lr=0.02, momentum=0.9)
     x, y = blobs()
     other = x[torch.randperm(128)] + 0.5
     for step in range(60):

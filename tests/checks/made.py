@@ -17,24 +17,29 @@ def mlp(*sizes: int, act: type[nn.Module] = nn.ReLU) -> nn.Sequential:
     return nn.Sequential(*layers[:-1])
 
 
+def _same() -> torch.Generator:
+    """Return the generator of what is to be learnt: every call of a function here draws from the same distribution."""
+    return torch.Generator().manual_seed(0)
+
+
 def blobs(count: int = 128, size: int = 10, classes: int = 4) -> tuple[Tensor, Tensor]:
     """Return (count, size) samples round one centre a class, and the (count,) classes."""
     y = torch.arange(count) % classes
-    centres = 2 * torch.randn(classes, size)
+    centres = 2 * torch.randn(classes, size, generator=_same())
     return centres[y] + torch.randn(count, size), y
 
 
 def pictures(count: int = 64, side: int = 8, classes: int = 4, channels: int = 1) -> tuple[Tensor, Tensor]:
     """Return (count, channels, side, side) pictures in [0, 1], one pattern a class, and their classes."""
     y = torch.arange(count) % classes
-    patterns = torch.rand(classes, channels, side, side)
+    patterns = torch.rand(classes, channels, side, side, generator=_same())
     return (0.7 * patterns[y] + 0.3 * torch.rand(count, channels, side, side)), y
 
 
 def plane(count: int = 128, size: int = 5) -> tuple[Tensor, Tensor]:
     """Return (count, size) samples and (count, 1) values that are nearly linear in them."""
     x = torch.randn(count, size)
-    return x, x @ torch.randn(size, 1) + 0.1 * torch.randn(count, 1)
+    return x, x @ torch.randn(size, 1, generator=_same()) + 0.1 * torch.randn(count, 1)
 
 
 def tokens(count: int = 64, length: int = 12, vocabulary: int = 20) -> Tensor:

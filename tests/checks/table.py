@@ -4,7 +4,8 @@ One line a rule goes into the README, one line a program into `programs.md` besi
 
 Per rule: in how many of the programs that have its fault it was found, and in how many others it was reported. Programs
 where a rule's finding is a consequence of another fault count neither way. The held-out programs are counted on their
-own: as they are now, and as they were in the first run (`first_run.json`), before any rule was changed for them.
+own: as they are now, and as they were in the first run (`first_run.json`: what was declared and what was found),
+before any rule was changed for them. `CORRECTIONS` lists the programs that have been corrected since.
 """
 
 from __future__ import annotations
@@ -23,6 +24,15 @@ BEGIN, END = "<!-- checks: begin -->", "<!-- checks: end -->"
 if TYPE_CHECKING:
     from checks.corpus import Program
 
+CORRECTIONS = (
+    "`made.py`: `blobs`, `pictures` and `plane` drew other classes or coefficients at each call, so programs that call "
+    "them once an epoch had nothing lasting to learn; they now draw from one distribution.",
+    "`heldout_control/gradient_reversal`: its loss really went to NaN; lr is 0.02 in place of 0.05.",
+    "`heldout_numbers/where_does_not_hide_the_nan`: the gradient of log is finite below 0, so there was no NaN; it is "
+    "sqrt now.",
+)
+"""What was wrong with held-out programs themselves. The figures of the first run are those before it was corrected."""
+
 Found = Mapping[str, set[str]]
 """The rules that were reported, by program."""
 
@@ -31,6 +41,7 @@ class Count:
     """What was found in some programs, counted by rule."""
 
     def __init__(self, programs: Sequence[Program], found: Found) -> None:
+        self.programs, self.found = programs, found
         self.detected, self.missed, self.false = Counter[str](), Counter[str](), Counter[str]()
         for program in programs:
             for rule in program.faults:
@@ -42,6 +53,18 @@ class Count:
         """Return two cells of the table: found, and false alarms."""
         total = self.detected[rule] + self.missed[rule]
         return f"{f'{self.detected[rule]} of {total}' if total else '-'} | {self.false[rule]}"
+
+    @property
+    def summary(self) -> str:
+        """How many broken programs have been found out, and how many healthy ones were left in peace."""
+        broken = [program for program in self.programs if program.faults]
+        healthy = [program for program in self.programs if not program.faults]
+        complete = sum(self.found[program.name] >= set(program.faults) for program in broken)
+        quiet = sum(not self.found[program.name] for program in healthy)
+        return (
+            f"{len(self.programs)} programs; the fault is found in {complete} of {len(broken)} broken ones, "
+            f"nothing in {quiet} of {len(healthy)} healthy ones."
+        )
 
 
 def tables() -> tuple[str, str]:
@@ -55,21 +78,25 @@ def tables() -> tuple[str, str]:
     found = {program.name: {each.rule for each in findings_of(program)} for program in corpus()}
     tuned = [program for program in corpus() if not program.held_out]
     held_out = [program for program in corpus() if program.held_out]
-    first = {
-        name: set(rules) for name, rules in json.loads((Path(__file__).parent / "first_run.json").read_text()).items()
-    }
-    counts = Count(tuned, found), Count(held_out, first), Count(held_out, found)
+    run = json.loads((Path(__file__).parent / "first_run.json").read_text())
+    first = {name: set(each["found"]) for name, each in run.items()}
+    declared = [
+        each._replace(faults=tuple(run[each.name]["faults"]), allowed=tuple(run[each.name]["allowed"]))
+        for each in held_out
+        if each.name in run
+    ]
+    counts = Count(tuned, found), Count(declared, first), Count(held_out, found)
     severities = {name: check.rule.severity for name, check in all_checks().items()}
-    unnamed = [rule for program in held_out for rule in program.faults if rule not in severities]
+    unnamed = [rule for program in (*declared, *held_out) for rule in program.faults if rule not in severities]
     severities.update(dict.fromkeys(unnamed, "no rule"))
     rows = [
         f"| `{rule}` | {severity} | {' | '.join(count.cells(rule) for count in counts)} |"
         for rule, severity in severities.items()
     ]
     lines = [
-        f"- tuned on: {_summary(tuned, found)}",
-        f"- held out, first run: {_summary(held_out, first)}",
-        f"- held out, now: {_summary(held_out, found)}",
+        f"- tuned on: {counts[0].summary}",
+        f"- held out, first run: {counts[1].summary}",
+        f"- held out, now, {len(CORRECTIONS)} corrections and the fixes later: {counts[2].summary}",
         "",
         "| rule | severity | tuned on: found | false alarms | held out, first run: found | false alarms "
         "| held out, now: found | false alarms |",
@@ -82,6 +109,10 @@ def tables() -> tuple[str, str]:
         "Written by `python tests/checks/table.py`. The faults of a program are those that it was written to have.",
         "For the held-out programs (`heldout_...`), what the first run found is listed too.",
         "",
+        "Held-out programs that were themselves wrong, and have been corrected since the first run:",
+        "",
+        *(f"- {each}" for each in CORRECTIONS),
+        "",
         "| program | faults | found | found in the first run |",
         "| --- | --- | --- | --- |",
     ]
@@ -91,17 +122,6 @@ def tables() -> tuple[str, str]:
         before = _listed(first[program.name]) if program.name in first else ""
         programs_lines.append(f"| {program.name} | {wanted}{source} | {_listed(found[program.name])} | {before} |")
     return "\n".join(lines), "\n".join(programs_lines) + "\n"
-
-
-def _summary(programs: Sequence[Program], found: Found) -> str:
-    broken = [program for program in programs if program.faults]
-    healthy = [program for program in programs if not program.faults]
-    complete = sum(found[program.name] >= set(program.faults) for program in broken)
-    quiet = sum(not found[program.name] for program in healthy)
-    return (
-        f"{len(programs)} programs; the fault is found in {complete} of {len(broken)} broken ones, "
-        f"nothing in {quiet} of {len(healthy)} healthy ones."
-    )
 
 
 def _listed(rules: set[str]) -> str:
