@@ -62,6 +62,7 @@ class Runner:
         held = self.held
         point, accounts, count = held.point, held.ledger.copy(), len(held.losses)
         grad_mode, collects = torch.is_grad_enabled(), gc.isenabled()
+        functions = torch._C._get_torch_function_state()  # type: ignore[attr-defined]
         observers = observing()
         saved: Saved | None = None
         try:
@@ -82,6 +83,8 @@ class Runner:
             end_since(observers)
             batch = held.batches.batch
             torch.set_grad_enabled(grad_mode)  # torch's optimizers switch it, and so does a copy
+            # off while an observed operation is recorded
+            torch._C._set_torch_function_state(functions)  # type: ignore[attr-defined]
             (gc.enable if collects else gc.disable)()  # paused while nodes are hooked
             held.point = point
             held.ledger.restore(accounts)

@@ -70,7 +70,12 @@ class Subject:
             "ledger": str(held.ledger.lines("first.weight")),
             "stops": (timeline.stops, timeline.branch, list(timeline.points), here and here.number),
             "hooks": hooks_left(),
-            "modes": (torch.is_grad_enabled(), gc.isenabled(), torch.autograd.is_multithreading_enabled()),
+            "modes": (
+                torch.is_grad_enabled(),
+                gc.isenabled(),
+                torch.autograd.is_multithreading_enabled(),
+                torch._C._is_torch_function_enabled(),
+            ),
         }
 
 
