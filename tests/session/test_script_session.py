@@ -83,6 +83,43 @@ def test_inside_a_phase_it_stops_at_modules_ops_and_nodes() -> None:
     assert all(torch.equal(a, b) for a, b in zip(alone, watched, strict=True))
 
 
+def bare(optimizer: bool, into: list[Tensor]) -> Callable[[], None]:
+    """Return a loop of bare operations, which an optimizer or the loop itself updates."""
+
+    def train() -> None:
+        w = torch.ones(3, requires_grad=True)
+        opt = torch.optim.SGD([w], lr=0.1) if optimizer else None
+        for _ in range(3):
+            loss = (w * 0.5).square().sum()
+            loss.backward()
+            if opt is not None:
+                opt.step()
+                opt.zero_grad()
+            else:
+                assert w.grad is not None
+                with torch.no_grad():
+                    w -= 0.1 * w.grad
+                w.grad.zero_()
+        into.append(w.detach())
+
+    return train
+
+
+@pytest.mark.parametrize("optimizer", [False, True])
+def test_into_stops_at_the_operations_of_a_forward_without_modules(optimizer: bool) -> None:
+    alone: list[Tensor] = []
+    watched: list[Tensor] = []
+    bare(optimizer, alone)()
+    with stepped(bare(optimizer, watched)) as session:
+        places = []
+        while session.ended is None:
+            position = session.execute(cmd.Into()).stop.position
+            if position is not None and position.kind == "op":
+                places.append((session.stop.iteration, position.name.rpartition(".")[2]))
+    assert torch.equal(alone[0], watched[0])
+    assert places == [(n, name) for n in (0, 1) for name in ("mul", "square", "sum")]
+
+
 def test_the_model_is_named_as_its_state_dict_is() -> None:
     with stepped(plain([])) as session:
         (view,) = session.look(LookModel())

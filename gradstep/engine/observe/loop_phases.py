@@ -41,7 +41,7 @@ class Phase(Struct, frozen=True, eq=False):
     name: Name
     edge: Literal["begins", "ended", "skipped"]
     of: Any
-    """The outermost module, the `EngineCall`, the optimizer, or who cleared."""
+    """The outermost module, the `EngineCall`, the optimizer, or who cleared; None for a forward without modules."""
     within: tuple[str, ...] = ()
     """The phases that it runs in, outermost first: a closure is called inside `step`."""
     grad_mode: bool = True

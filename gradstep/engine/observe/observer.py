@@ -110,18 +110,20 @@ def observe(
         if _HERE.mode is not None or all(_OPS.isdisjoint(each.consumer) for each in mine):
             yield
         else:
-            with _running(_Operations()):
+            with _running():
                 yield
     finally:
         _end(mine)
 
 
 @contextmanager
-def _running(mode: TorchFunctionMode) -> Iterator[None]:
-    """Have a mode see the operations of this thread."""
-    _HERE.mode = mode
+def _running() -> Iterator[None]:
+    """Have a mode see the operations of this thread; one that is still on the stack is used again."""
+    over, _HERE.over = _HERE.over, None
+    _HERE.mode = mode = over or _Operations()
     try:
-        _put_on_stack(mode)
+        if over is None:
+            _put_on_stack(mode)
         yield
     finally:
         _take_off_stack()

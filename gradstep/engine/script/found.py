@@ -59,6 +59,11 @@ class Found:
         """True where a module or an optimizer holds what is trained; else it is found in each graph anew."""
         return bool(self._models or self.optimizers)
 
+    @property
+    def has_models(self) -> bool:
+        """True once a module with parameters was called."""
+        return bool(self._models)
+
     # -- what is seen --------------------------------------------------------------------------------------------------
     def module(self, module: nn.Module, frame: FrameType | None) -> None:
         """Note that an outermost module was called, and what the optimizers among the script's variables train."""

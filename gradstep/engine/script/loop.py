@@ -35,6 +35,7 @@ from gradstep.engine.observe.stream import (
 )
 from gradstep.engine.script.copies import CopiesBefore, weights_of
 from gradstep.engine.script.counted import Counted, done_with_loss, returned_by, with_phase
+from gradstep.engine.script.first_operation import FirstOperation
 from gradstep.engine.script.found import Found
 from gradstep.engine.script.frames import named_values, release_locals
 from gradstep.engine.script.iterations import CallSites, Iterations
@@ -83,6 +84,7 @@ class ScriptLoop:
         self._writes = Writes()
         self._forward: ExitStack | None = None
         """What watches the forward that runs, from its first module call to the backward."""
+        self._first_operation = FirstOperation(self._operates)
         self._backward: ExitStack | None = None
         self._watched = Watched()
         self._losses = Losses()
@@ -156,7 +158,7 @@ class ScriptLoop:
         """Watch nothing more. Call on the script's thread."""
         self.show_counted()
         self._read_losses()
-        for stack in (self._forward, self._backward, self._watching):
+        for stack in (self._forward, self._first_operation, self._backward, self._watching):
             if stack is not None:
                 stack.close()
         self._forward = self._backward = None
@@ -193,8 +195,15 @@ class ScriptLoop:
             self.lines.paused()
         if self.thread.released:
             self.leave()
-        else:
-            self.lines.install()
+            return
+        self.lines.install()
+        self._watch_for_operation()
+
+    def _watch_for_operation(self) -> None:
+        """Have `into` stop at the next forward also in a loop without modules."""
+        self._first_operation.close()
+        if self.wanted.until == "into" and not (self._forward or self._backward or self.found.has_models):
+            self._first_operation.watch()
 
     # -- phases --------------------------------------------------------------------------------------------------------
     def _come(self, phase: Phase) -> None:
@@ -210,6 +219,11 @@ class ScriptLoop:
         except Exception as error:  # a fault of gradstep's own is not one of the script
             self._tell(f"gradstep could not follow a {phase.name}: {type(error).__name__}: {error}")
 
+    def _operates(self, frame: FrameType) -> None:
+        """Begin a forward with an operation, in a loop without modules."""
+        if self._forward is None:
+            self._come(Phase("forward", "begins", None, ("step",) * self.in_step, frame=frame))
+
     def _note(self, phase: Phase) -> None:
         trains, new = phase.grad_mode or phase.name != "forward", False
         if trains and phase.edge == "begins":
@@ -217,7 +231,7 @@ class ScriptLoop:
             if not phase.within:
                 if not self.counts and not is_transformed():
                     self._find_writes(phase)
-                new = self._iterations.begins(site)
+                new = phase.of is not None and self._iterations.begins(site)  # an operation is watched only for `into`
                 if new or self.counts:
                     self._count_or_record(new)
         if not self.counts:
@@ -328,7 +342,7 @@ class ScriptLoop:
         self._before(phase)
         if self._forward is not None:
             return
-        self._forward = stack = ExitStack()
+        self._forward = stack = self._first_operation.taken_over()
         self._line = self._sites.last["forward"].line
         self.tape = None
         into = self.wanted.until == "into"
@@ -343,11 +357,14 @@ class ScriptLoop:
             lines = held.recording.lines or inside
             self._watched = stack.enter_context(watch_forward(held.paths, held.model, held.recording.zeros, lines))
             self.tape, self.began = Tape(), held.keeper.capture()
-            self.tape.begin(phase.of, phase.args, phase.kwargs)
-            self._given = _named(phase.of, phase.args), phase.kwargs
+            if phase.of is not None:
+                self.tape.begin(phase.of, phase.args, phase.kwargs)
+                self._given = _named(phase.of, phase.args), phase.kwargs
             stack.enter_context(observe(self.tape.consumer()))
             if inside:
                 stepping = self._steps.stepping(held, Forward(), into)
+                if phase.of is None:
+                    stepping.will("place", place=1)
                 stack.enter_context(stepping.forward(self._watched))
 
     def _close_forward(self) -> None:
@@ -372,6 +389,7 @@ class ScriptLoop:
             if not called:  # no module: the weights are as they were
                 self._now().saved = Saved()
             self._end_of("forward")
+        self._first_operation.close()
         into = self.wanted.until == "into"
         self._before(phase)
         self._copy(phase)
@@ -421,6 +439,7 @@ class ScriptLoop:
             self._backward.close()
             self._backward = None
             self._steps.left()
+            self._watch_for_operation()
         self._losses.ended()
         written = self.found.bookkeeper.written
         freed, returned = not phase.of.retains, returned_by(phase.of)

@@ -21,7 +21,8 @@ from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 
 from gradstep.engine.observe.stream import CallEntered, CallLeft, Consumer, FunctionEntered, FunctionLeft, OpRan
 
-_READS = frozenset({"backward", "__repr__", "__format__", "size", "dim", "item", "tolist", "register_hook"})
+READS = frozenset({"backward", "__repr__", "__format__", "size", "dim", "item", "tolist", "register_hook"})
+"""Operations whose result nothing is computed from, by name."""
 
 _LOSSES = frozenset(name for name in vars(nn.functional) if name.endswith(("_loss", "cross_entropy", "_with_logits")))
 """The names of torch's loss functions: prediction and target are their first arguments."""
@@ -142,7 +143,7 @@ class Tape:
     def _ran(self, event: OpRan) -> None:
         name = getattr(event.func, "__name__", "")
         tensors = any(isinstance(leaf, Tensor) for leaf in leaves_of(event.result))
-        if self._depth or name in _READS or not (tensors or name == "__setitem__"):
+        if self._depth or name in READS or not (tensors or name == "__setitem__"):
             return
         call = Call(event.func, *self._arguments(event.args, event.kwargs), Mode.now())
         if _writes(name) and call.leaves and isinstance(call.leaves[0], Given):
