@@ -248,7 +248,7 @@ class PhaseStepper:
             raise wrong(
                 f"a {self._stepping.phase} is in progress",
                 "nothing else can run before it ends",
-                "finish it with `out phase`, or roll it back with `undo phase`",
+                "finish it with `out phase`" + ("" if self._held.script else ", or roll it back with `undo phase`"),
             )
 
     def at_line(self, place: str, numbers: Sequence[int]) -> str:

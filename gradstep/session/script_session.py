@@ -30,14 +30,22 @@ from gradstep.session.script_watch import ScriptWatch
 from gradstep.values import commands as cmd
 from gradstep.values.commands import HISTORY, Command
 from gradstep.values.errors import GradstepError, wrong
-from gradstep.values.expressions import name_line
+from gradstep.values.expressions import expression_line, name_line
 from gradstep.values.findings import Finding
 from gradstep.values.outcomes import Outcome, Running, Stop
 from gradstep.values.selection import read_selection
 from gradstep.values.views import LookLoss, NoView, Request, View
 
-_NOT_HERE = (cmd.NextBatch, cmd.Load, cmd.Pause, cmd.Checkpoint, cmd.Export, cmd.Branch, cmd.WhoWrote)
-"""With edits and time travel, what only a held workload can do."""
+_HOLD = "`hold` copies model, optimizer and batch into a held workload"
+_NOT_HERE: dict[type, str] = {
+    cmd.NextBatch: "a script takes its batches itself: `next_iteration` runs on to its next iteration",
+    cmd.Load: "quit, and name the workload in place of the script",
+    cmd.Pause: "`break` stops a script inside a phase; the pause key stops it where it is",
+    cmd.Checkpoint: _HOLD,
+    cmd.Export: _HOLD,
+    cmd.Branch: _HOLD,
+}
+"""What only a held workload can do besides edits and time travel, each with the remedy."""
 
 _TRAINED_NOTHING = "No forward or backward was seen: it ran as `python` runs it."
 
@@ -251,18 +259,20 @@ class ScriptSession:
         if isinstance(command, cmd.Diff):
             remedy = f"`compare {command.first} {command.second}` shows how two recorded stops differ"
             raise wrong("a script can't be rerun", f"`{line}` reruns commands to find where they diverge", remedy)
+        if isinstance(command, cmd.WhoWrote):
+            remedy = f"`watch {expression_line(command.what)}` reports each change from here on"
+            raise wrong("a script can't be run backwards", f"`{line}` reruns commands", remedy)
         if role == "travel" and not isinstance(command, cmd.Compare):
             raise wrong(
                 "a script can't be run backwards",
                 f"`{line}` needs a held workload",
-                "Timeline shows the recorded stops; `hold` copies model, optimizer and batch into a held workload",
+                f"Timeline shows the recorded stops; {_HOLD}",
             )
-        if role == "edit":
-            remedy = "`hold` copies model, optimizer and batch into a held workload, which can be edited"
-            raise wrong("a script's tensors are never written", f"`{line}` is an edit", remedy)
-        if isinstance(command, _NOT_HERE):
-            remedy = "`hold` copies model, optimizer and batch into a held workload"
-            raise wrong("a script can't do this", f"`{line}` needs a held workload", remedy)
+        if role == "edit" or isinstance(command, cmd.Set):
+            remedy = f"{_HOLD}, which can be edited"
+            raise wrong("a script's state is never edited", f"`{line}` is an edit", remedy)
+        if type(command) in _NOT_HERE:
+            raise wrong("a script can't do this", f"`{line}` needs a held workload", _NOT_HERE[type(command)])
 
     @staticmethod
     def _wanted(command: Command, loop: ScriptLoop) -> Wanted | None:

@@ -207,13 +207,36 @@ def test_a_pause_stops_a_script_that_runs_on() -> None:
     assert view.lines[view.here - view.first].strip() in ("while not done:", "pass")
 
 
+REFUSED = {
+    "undo": "Timeline shows the recorded stops",
+    "goto 1": "`hold` copies",
+    "who wrote 0.weight[0, 1]": "`watch 0.weight[0, 1]` reports each change",
+    "set lr = 0.2": "can be edited",
+    "set set_to_none = false": "can be edited",
+    "next_batch": "`next_iteration` runs on",
+    "load mlp": "quit",
+    "pause 3": "`break`",
+    "checkpoint a.safetensors": "`hold` copies",
+}
+"""What a script can't do, and what is offered in its place."""
+
+
 def test_what_a_script_cannot_do_is_refused_and_it_runs_on() -> None:
     with stepped(plain([])) as session:
-        for line in ("undo", "goto 1", "set lr = 0.2", "next_batch", "load mlp", "checkpoint a.safetensors"):
+        for line, remedy in REFUSED.items():
             problem = session.execute(parse(line)).problem
             assert problem is not None
             assert "script" in f"{problem.title}{problem.what}"
+            assert remedy in problem.remedy
         assert session.execute(cmd.Forward()).ok
+
+
+def test_inside_a_phase_no_way_back_is_offered() -> None:
+    with stepped(plain([])) as session:
+        session.execute(cmd.Into())
+        problem = session.execute(parse("why 0.weight.grad")).problem
+        assert problem is not None
+        assert problem.remedy == "finish it with `out phase`"
 
 
 def test_a_stop_shows_the_scripts_own_line_before_a_phase_and_inside_it() -> None:

@@ -144,6 +144,14 @@ async def test_without_a_script_there_is_no_such_panel() -> None:
 
 
 @in_loop
+async def test_the_keys_that_edit_and_rerun_say_that_a_script_is_neither() -> None:
+    async with script() as run:
+        for key in ("W", "e"):
+            await run.on.press(key)
+            assert "a script is never edited or rerun: & holds a copy" in run.screen.footer.said
+
+
+@in_loop
 async def test_a_script_that_runs_on_shows_how_far_it_is_and_how_to_pause_it() -> None:
     async with script() as run:
         await run.on.press("f", "3")

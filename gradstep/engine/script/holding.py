@@ -19,7 +19,7 @@ from gradstep.engine.observe.strays import leaves_of
 from gradstep.engine.script.found import NoOptimizer
 from gradstep.engine.script.tape import Tape
 from gradstep.values import numbers
-from gradstep.values.errors import wrong
+from gradstep.values.errors import GradstepError, wrong
 from gradstep.workload import Workload
 
 
@@ -55,7 +55,8 @@ def held_workload(trained: Trained, name: str) -> tuple[Workload, str]:
     """
     held, tape = trained.held, trained.tape
     if tape is None or not tape.calls:
-        raise wrong("there is no forward to hold", "the script ran on to here", "run `forward` first: it is recorded")
+        remedy = "run `forward` first: it is recorded"
+        raise wrong("there is no forward to copy", "the last one was not recorded", remedy)
     if tape.loss is None:
         raise wrong(
             "the loss can't be computed again",
@@ -67,7 +68,7 @@ def held_workload(trained: Trained, name: str) -> tuple[Workload, str]:
         raise wrong("the loss can't be computed again", what, "hold a forward whose calls take tensors")
     optimizer = _optimizer_of(trained)
     if optimizer is None:
-        raise wrong("there is no optimizer to hold", "the script has shown none", "step to its first optimizer step")
+        raise _no_optimizer(held)
     if trained.in_step and needs_closure(optimizer):
         what = f"{type(optimizer).__name__} is in the middle of its step: this forward is one of its closure's"
         raise wrong("the optimizer can't be copied here", what, "run `step` first, then `hold`")
@@ -102,6 +103,14 @@ def held_workload(trained: Trained, name: str) -> tuple[Workload, str]:
         name=name,
     )
     return workload, "\n".join(notes)
+
+
+def _no_optimizer(held: Held) -> GradstepError:
+    title = "there is no optimizer to hold"
+    if held.point.steps:
+        remedy = "a workload is updated by an optimizer, such as torch.optim.SGD: let the script use one"
+        return wrong(title, "the script updates its weights itself", remedy)
+    return wrong(title, "the script has used none so far", "step past its first optimizer.step")
 
 
 def _notes(

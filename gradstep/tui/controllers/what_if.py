@@ -24,7 +24,7 @@ class WhatIf(Controller):
 
     def handles(self) -> Mapping[str, Callable[[], object]]:
         """Return the handler of each key."""
-        return {"edit": self.edit_element, "try": lambda: self._typing.begin("try set lr = ")}
+        return {"edit": self.edit_element, "try": lambda: self._begin("try set lr = ")}
 
     def commands(self) -> Mapping[str, Callable[[str], object]]:
         """Return the handler of each screen command."""
@@ -33,7 +33,13 @@ class WhatIf(Controller):
     # -- edits --------------------------------------------------------------------------------------------------------
     def edit(self, line: str) -> None:
         """Open the command line with an edit; with a `try` of it when the past is shown."""
-        self._typing.begin(line if self.screen.past.row is None else f"try {line}")
+        self._begin(line if self.screen.past.row is None else f"try {line}")
+
+    def _begin(self, line: str) -> None:
+        if self.screen.queue.stop.script:
+            self.screen.say("a script is never edited or rerun: & holds a copy, which can be")
+        else:
+            self._typing.begin(line)
 
     def edit_element(self, grad: bool = False) -> None:
         """Open the command line with an edit of the element under Tensor's cursor, or of its `.grad`."""
