@@ -25,9 +25,10 @@ class ClassImbalance(GraphCheck):
         severity="hint",
         title="one class has many more samples than another",
         why="A model that always predicts the most frequent class has a low loss and a high accuracy, and has learnt "
-        "nothing of the others.",
+        "nothing about the others.",
         detects="Among 100 labels or more of cross_entropy, one for each sample and of at most 20 classes, the most "
-        "frequent class is this many times as frequent as the rarest that occurs, and the loss has no class weights.",
+        "frequent class is the threshold times as frequent as the rarest one present, and the loss has no class "
+        "weights.",
         remedy="Weight the classes: F.cross_entropy(logits, target, weight=1 / counts), or draw them evenly: "
         "WeightedRandomSampler. Report the accuracy of each class.",
         source="SageMaker Debugger, rule ClassImbalance (10 : 1)",

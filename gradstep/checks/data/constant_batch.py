@@ -27,9 +27,9 @@ class ConstantBatch(GraphCheck):
         title="every sample of the batch is the same",
         why="A batch of one sample, repeated, has the gradient of one sample; different targets for the same input "
         "can't be learnt.",
-        detects="In three batches in a row, every layer that gets data gets rows that are all equal: two or more.",
-        remedy="Look at what the loader returns: print(x.std(dim=0)). A list of one array, a __getitem__ that ignores "
-        "its index, and a buffer that is never filled return such batches.",
+        detects="In three batches in a row, every layer that takes data gets two or more rows, all equal.",
+        remedy="Look at what the loader returns: print(x.std(dim=0)). A list of one array, a __getitem__ that "
+        "ignores its index, and a buffer that is never filled return such batches.",
         source="A Recipe for Training Neural Networks, 'visualize just before the net' "
         "(karpathy.github.io/2019/04/25/recipe)",
     )

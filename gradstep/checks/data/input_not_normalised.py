@@ -28,14 +28,14 @@ class InputNotNormalised(GraphCheck):
     rule = Rule(
         id="input-not-normalised",
         severity="warning",
-        title="the inputs are not normalised, and the loss suffers",
-        why="Layers are initialised for inputs of about 1: large ones give huge outputs and gradients, small ones give "
-        "outputs that hardly differ from sample to sample.",
-        detects="The inputs of the first layer have a root mean square above the threshold, or below 0.02; and either "
-        "the first loss of a classifier is over 3 ln C, or the loss has grown tenfold or is not finite, or has not "
-        "fallen by a tenth after 30 iterations.",
-        remedy="Standardise with the mean and deviation of the training set: x = (x - mean) / std; images of 0 to 255: "
-        "x = x.float() / 255, once.",
+        title="the inputs are not normalised",
+        why="Layers are initialised for inputs of about 1: large ones give huge outputs and gradients, small ones "
+        "give outputs that hardly differ from sample to sample.",
+        detects="The inputs of the first layer have a root mean square above the threshold, or below 0.02; and "
+        "either the first loss of a classifier is over 3 ln C, or the loss has grown tenfold or is not finite, or "
+        "has not fallen by a tenth after 30 iterations.",
+        remedy="Standardise with the mean and deviation of the training set: x = (x - mean) / std; images of 0 to "
+        "255: x = x.float() / 255, once.",
         source="LeCun et al., Efficient BackProp (1998), 4.3; UMLAUT's rule flags every input beyond [-1, 1], so the "
         "threshold is far above and a symptom is asked for; pycadl#5 (divided by 255 twice)",
         threshold=20.0,

@@ -1,4 +1,4 @@
-"""`labels-out-of-range`: targets that the loss has no meaning for."""
+"""`labels-out-of-range`: targets are outside the range the loss is defined for."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class LabelsOutOfRange(GraphCheck):
     rule = Rule(
         id="labels-out-of-range",
         severity="error",
-        title="targets that the loss has no meaning for",
+        title="targets are outside the range the loss is defined for",
         why="A binary cross entropy with a target beyond 0 and 1 has no minimum: it falls without end as the logits "
-        "grow. A cross entropy of which every label is ignored is 0 / 0.",
+        "grow. A mean cross entropy with every label ignored is 0 / 0.",
         detects="The targets of binary_cross_entropy_with_logits go below -0.5 or above 1.5; or every target of "
         "cross_entropy or nll_loss with a mean is ignore_index.",
         remedy="Bring the targets to 0 and 1: target = (mask > 0).float(), or (target + 1) / 2 for -1 and 1; for the "

@@ -1,4 +1,4 @@
-"""`labels-shuffled-or-constant`: labels that say nothing of their inputs."""
+"""`labels-shuffled-or-constant`: labels that do not match the inputs."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class LabelsShuffledOrConstant(GraphCheck):
     rule = Rule(
         id="labels-shuffled-or-constant",
         severity="warning",
-        title="the labels say nothing of their inputs",
-        why="Of labels that are not those of their inputs only their frequency can be learnt; sorted by class, each "
-        "step teaches one class and unteaches the others.",
-        detects="An input that was seen before has another label, more often than this share of 16 inputs or more that "
-        "were seen again; or in four steps in a row all labels are equal, and they differ from one step to another.",
+        title="the labels do not match the inputs",
+        why="From labels that belong to other inputs, only class frequencies can be learnt. With data sorted by "
+        "class, each step learns one class and forgets the others.",
+        detects="Of 16 or more inputs that occur again, more than the threshold have another label; or in four steps "
+        "in a row all labels of the batch are equal, but differ from step to step.",
         remedy="Shuffle inputs and labels together: DataLoader(TensorDataset(x, y), shuffle=True); with one "
         "permutation: i = torch.randperm(len(x)); x, y = x[i], y[i].",
         source="super-gradients#416 (sorted, not shuffled); TheDeepChecker tests data and labels in pairs",

@@ -19,8 +19,8 @@ class TargetDtype(GraphCheck):
         id="target-dtype",
         severity="hint",
         title="the target's dtype is not the prediction's",
-        why="The loss promotes dtypes silently: integers may be numbers of classes, which are not amounts, or amounts "
-        "that were rounded; float64 makes the loss a double, slow on a GPU.",
+        why="The loss promotes dtypes silently: integers may be class indices, which are not quantities, or "
+        "quantities that were rounded; float64 makes the loss a double, slow on a GPU.",
         detects="The target of mse_loss, smooth_l1_loss or huber_loss is of an integer dtype, or float64 where the "
         "prediction is not.",
         remedy="Convert it where it is loaded: target = target.to(prediction.dtype). For classes: "

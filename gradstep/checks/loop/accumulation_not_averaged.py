@@ -26,10 +26,10 @@ class AccumulationNotAveraged(Check):
         id="accumulation-not-averaged",
         severity="warning",
         title="accumulated gradients are not averaged",
-        why="Each loss is a mean over its micro-batch, so their gradients add up to that of the whole batch times the "
-        "number of micro-batches: the step is as many times too long.",
-        detects="In two steps of SGD in a row, the gradients of as many backwards at one line were added up, each of a "
-        "mean over several samples that was not scaled. Adam, which does not depend on the scale, is not flagged.",
+        why="Each loss is a mean over its micro-batch, so their gradients add up to that of the whole batch times "
+        "the number of micro-batches: the step is that many times too large.",
+        detects="In two SGD steps in a row, the same number of backwards at one line were added up, each of an "
+        "unscaled mean over several samples. Adam does not depend on the scale and is not flagged.",
         remedy="Divide each loss: (loss / accumulation_steps).backward(). `check accumulation` compares the gradient "
         "with that of one large batch.",
         source="torch documentation, 'Automatic Mixed Precision examples: gradient accumulation'; fastai#3023, "

@@ -22,9 +22,9 @@ class AmpStepSkipped(Check):
         title="GradScaler skips step after step",
         why="Each skipped step halves the scale. If that does not help, the gradients are inf or NaN for another "
         "reason, and the model is not trained.",
-        detects="So many steps in a row were skipped; or two, where the loss itself is NaN.",
-        remedy="Find where the first inf or NaN arises (`break nan`), compute that part in float32: "
-        "with torch.autocast('cuda', enabled=False): ..., or use bfloat16.",
+        detects="The threshold's number of steps in a row were skipped; or two, where the loss itself is NaN.",
+        remedy="Find where the first inf or NaN arises (`break nan`), compute that part in float32: with "
+        "torch.autocast('cuda', enabled=False): ..., or use bfloat16.",
         source="torch.amp.GradScaler documentation: init_scale 65536 and backoff_factor 0.5, so 8 skips are a scale of "
         "256; pytorch#152279",
         threshold=8,

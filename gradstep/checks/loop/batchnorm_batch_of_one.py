@@ -19,10 +19,10 @@ class BatchnormBatchOfOne(Check):
         id="batchnorm-batch-of-one",
         severity="warning",
         title="batch norm over a batch of one",
-        why="Mean and variance of a single sample normalise it by itself: of one value per channel nothing is left, "
-        "and torch raises; of an image, the running statistics become those of one sample.",
-        detects="Batch norm in train mode gets an input whose first size is 1, and other batches of the run are "
-        "larger, or it has one value per channel.",
+        why="A single sample is normalised by its own mean and variance: with one value per channel nothing is left, "
+        "and torch raises; with an image, the running statistics become those of one sample.",
+        detects="Batch norm in train mode gets an input of batch size 1, and other batches of the run are larger, or "
+        "the input has one value per channel.",
         remedy="Drop the incomplete batch: DataLoader(..., drop_last=True), or use GroupNorm or LayerNorm.",
         source="torch.nn.functional.batch_norm ('Expected more than 1 value per channel when training')",
     )

@@ -16,7 +16,7 @@ class ClipAfterStep(Check):
         severity="error",
         title="gradients are clipped after the step",
         why="The step has used them already and they are cleared next, so the clipping changes nothing.",
-        detects="After a step, every .grad it used is written; then they are cleared before another backward.",
+        detects="After a step, every .grad that it used is written, then cleared before the next backward.",
         remedy="Clip between backward and step: loss.backward(); clip_grad_norm_(model.parameters(), 1.0); "
         "optimizer.step().",
         source="torch.nn.utils.clip_grad_norm_ documentation; VGRNN#4, graphstorm#1366, FAMO#4",

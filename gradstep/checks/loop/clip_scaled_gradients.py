@@ -15,10 +15,10 @@ class ClipScaledGradients(Check):
         id="clip-scaled-gradients",
         severity="error",
         title="scaled gradients are clipped",
-        why="The threshold is meant for the true gradients. Multiplied by the scale they nearly always exceed it, and "
-        "after the step has divided them, almost nothing is left.",
-        detects="clip_grad_norm_ or clip_grad_value_ is called on gradients of a loss that GradScaler.scale returned, "
-        "before unscale_; nothing else has written them.",
+        why="The clipping threshold is meant for unscaled gradients. Scaled ones nearly always exceed it, and once "
+        "the step has unscaled them, almost nothing is left.",
+        detects="clip_grad_norm_ or clip_grad_value_ is called on gradients of a loss that GradScaler.scale "
+        "returned, before unscale_, and nothing else has written them.",
         remedy="Unscale first: scaler.unscale_(optimizer); clip_grad_norm_(model.parameters(), 1.0); "
         "scaler.step(optimizer).",
         source="torch documentation, 'Automatic Mixed Precision examples: gradient clipping'; lightning#9330",

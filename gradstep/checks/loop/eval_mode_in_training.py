@@ -19,8 +19,8 @@ class EvalModeInTraining(Check):
         severity="warning",
         title="the model is trained in eval mode",
         why="Dropout does nothing and batch norm uses old statistics that are no longer updated.",
-        detects="At a step, a model whose parameters have gradients and are in the optimizer has training=False, all "
-        "of it, and contains dropout or batch norm. A part that is frozen in eval mode is not flagged.",
+        detects="At a step, a model whose parameters have gradients and are in the optimizer has training=False in "
+        "all its modules and contains dropout or batch norm. A part that is frozen in eval mode is not flagged.",
         remedy="Call model.train() before each training epoch: evaluation leaves the model in eval mode.",
         source="torch documentation, 'Autograd mechanics: evaluation mode'; pytorch-fcn#57",
     )

@@ -44,10 +44,10 @@ class GraphKeptAcrossIterations(Check):
         id="graph-kept-across-iterations",
         severity="warning",
         title="the graph of earlier iterations is kept",
-        why="Memory grows with each iteration; and a backward that goes into the past takes ever longer, or raises: "
-        "'Trying to backward through the graph a second time'.",
+        why="Memory grows with each iteration; and backward through earlier iterations takes longer each time, or "
+        "raises: 'Trying to backward through the graph a second time'.",
         detects="The graph of a loss has nodes that were made before the last backward at the same line, which freed "
-        "them, or more of them each time; or a variable has a graph through the iterations of three steps.",
+        "them, or more nodes each time; or the graph of a variable spans three steps.",
         remedy="Keep numbers: total += loss.item(). Cut the hidden state: hidden = hidden.detach().",
         source="PyTorch FAQ, 'My model reports out of memory'; darts#56, labelmodels#4",
     )

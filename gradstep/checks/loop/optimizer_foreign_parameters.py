@@ -16,10 +16,10 @@ class OptimizerForeignParameters(Check):
         id="optimizer-foreign-parameters",
         severity="error",
         title="the optimizer has parameters of another model",
-        why="It was made before the model, or a layer of it, was built anew: its steps update what no forward uses, "
-        "and the new parameters stay as they are.",
-        detects="After a step, none of the optimizer's parameters has a gradient, or some have none and no module "
-        "that is alive has them; and parameters of the model have one and are in no optimizer that is alive.",
+        why="It was created before the model, or a layer of it, was rebuilt: its steps update parameters that no "
+        "forward uses, and the new ones never change.",
+        detects="After a step, none of the optimizer's parameters has a gradient, or some have none and belong to no "
+        "live module; and parameters of the model have one and are in no live optimizer.",
         remedy="Build the optimizer last: model.fc = nn.Linear(512, 10); optimizer = Adam(model.parameters()).",
         source="torch.optim documentation, 'Constructing it'; nni#4521",
     )

@@ -17,11 +17,11 @@ class ParameterNotOptimized(Check):
         severity="warning",
         title="a parameter is in no optimizer",
         why="backward computes its gradient, but no step ever uses it: the parameter keeps its initial value.",
-        detects="After some steps, a parameter of a model that is trained otherwise has a gradient, is in no optimizer "
-        "that is alive, and has not been written. Where these are the first layers of the model, or a whole model in "
-        "train mode, that may be meant, and it is a hint.",
-        remedy="Give the optimizer all parameters: torch.optim.Adam(model.parameters()); or, if it is meant, freeze "
-        "it: parameter.requires_grad_(False).",
+        detects="After some steps, a parameter of a model that is trained otherwise has a gradient, is in no live "
+        "optimizer, and has not been written. If these are the first layers of the model, or a whole model in train "
+        "mode, it may be intended: a hint.",
+        remedy="Give the optimizer all parameters: torch.optim.Adam(model.parameters()); or, if this is intended, "
+        "freeze it: parameter.requires_grad_(False).",
         source="torch.optim documentation, 'Constructing it'; pytorch-openai-transformer-lm#6",
     )
 

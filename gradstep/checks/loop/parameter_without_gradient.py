@@ -18,10 +18,10 @@ class ParameterWithoutGradient(Check):
         id="parameter-without-gradient",
         severity="warning",
         title="no gradient reaches a parameter",
-        why="A parameter without a gradient is never updated. The path from it to the loss is cut, or nothing uses it.",
-        detects="At so many steps in a row, parameters of the optimizer have .grad None and others have one. If they "
-        "are the first of a model in train mode, the path is cut on the way (no_grad, .detach(), .data, numpy): a "
-        "warning; others may just be unused, and are a hint.",
+        why="A parameter without a gradient is never updated. Its path to the loss is cut, or nothing uses it.",
+        detects="At the threshold's number of steps in a row, parameters of the optimizer have .grad None and others "
+        "have one. If they are the first of a model in train mode, the path is cut on the way (no_grad, .detach(), "
+        ".data, numpy): a warning; others may simply be unused: a hint.",
         remedy="Look for what cuts the path between them and the loss: torch.no_grad(), .detach(), .data, .numpy(); "
         "`why PARAMETER.grad is none` names the line.",
         source="torch documentation, 'Autograd mechanics'; cic#5",

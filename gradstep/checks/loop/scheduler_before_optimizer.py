@@ -15,10 +15,10 @@ class SchedulerBeforeOptimizer(Check):
         id="scheduler-before-optimizer",
         severity="warning",
         title="the scheduler steps before the optimizer",
-        why="The first learning rate of the schedule is skipped, and every later one comes one call too early.",
+        why="The first learning rate of the schedule is skipped, and every later one applies one step too early.",
         detects="Before an optimizer's first step, its scheduler was stepped once and no backward had run; or it was "
-        "stepped while gradients were waiting for that step. A step that a GradScaler skips counts as one, and several "
-        "calls in front of the loop bring a schedule to where a run is resumed.",
+        "stepped while gradients were waiting for that step. A step that a GradScaler skips counts as one; several "
+        "calls before the loop, as when a run is resumed, are not flagged.",
         remedy="Step the scheduler after the optimizer: optimizer.step(); scheduler.step().",
         source="torch.optim documentation, 'How to adjust learning rate'; warning of LRScheduler.step",
     )

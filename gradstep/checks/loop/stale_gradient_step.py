@@ -18,8 +18,8 @@ class StaleGradientStep(Check):
         id="stale-gradient-step",
         severity="error",
         title="a step without a new gradient",
-        why="The gradient belongs to the weights before the last step. Used again, it is one of a loss that nobody "
-        "computed.",
+        why="The gradient was computed at the weights before the last step. Used again, it is not the gradient at "
+        "the present weights.",
         detects="Between two steps of an optimizer no backward has run, and nothing has written or cleared .grad.",
         remedy="Call backward before each step: loss.backward(); optimizer.step().",
         source="torch.optim documentation, 'Taking an optimization step'",

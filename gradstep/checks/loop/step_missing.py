@@ -17,8 +17,9 @@ class StepMissing(Check):
         severity="warning",
         title="the optimizer never steps",
         why="backward() only computes gradients. Without optimizer.step() the weights stay as they are.",
-        detects="So many backwards in a row were cleared, and the optimizer of their parameters has made no step; or "
-        "the script has ended like that. The script has not written the weights itself either.",
+        detects="The gradients of the threshold's number of backwards in a row were cleared, and the optimizer of "
+        "these parameters has made no step, or the script ended like that. The script has not written the weights "
+        "itself either.",
         remedy="Update after each backward: loss.backward(); optimizer.step(); optimizer.zero_grad().",
         source="torch.optim documentation, 'Taking an optimization step'",
         threshold=32,

@@ -32,11 +32,11 @@ class TrainModeInEvaluation(Check):
         id="train-mode-in-evaluation",
         severity="warning",
         title="the model is evaluated in train mode",
-        why="Dropout drops at random and batch norm mixes the samples and updates its statistics, so the result is "
-        "neither repeatable nor that of the trained model.",
+        why="Dropout drops at random and batch norm mixes the samples and updates its statistics, so the result "
+        "varies from call to call and is not that of the trained model.",
         detects="A model with dropout or batch norm, the only one that is trained, is called under no_grad in train "
         "mode: not before its first step, and with several inputs in a row, or at an iteration's end. Pseudo labels "
-        "and rollouts come elsewhere; a teacher is in no optimizer.",
+        "and rollouts occur elsewhere; a teacher is in no optimizer.",
         remedy="Call model.eval() before the evaluation, and model.train() after it.",
         source="torch documentation, 'Autograd mechanics: evaluation mode'; MultiBench#26",
     )

@@ -1,4 +1,4 @@
-"""`unregistered-parameters`: layers in a plain list, or made anew in each forward, which the model does not have."""
+"""`unregistered-parameters`: layers in a plain list, or created in each forward, that are not registered."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class UnregisteredParameters(Check):
     rule = Rule(
         id="unregistered-parameters",
         severity="error",
-        title="the model does not have these parameters",
+        title="parameters are not registered with the model",
         why="A module registers layers that are attributes, not those in a plain list, tuple or dict. parameters(), "
         "state_dict() and to() leave them out, so no optimizer trains them.",
-        detects="The graph of the loss reaches parameters that no model has and no optimizer; they are in a list, "
-        "tuple or dict of a module, or are others at each forward. A parameter that only the script has, "
-        "and nobody updates, is a warning.",
+        detects="The graph of the loss reaches parameters that are in no model and no optimizer; they are in a list, "
+        "tuple or dict of a module, or differ from one forward to the next. A parameter that only the script holds, "
+        "and that nothing updates, is a warning.",
         remedy="Register them: self.layers = nn.ModuleList([...]), nn.ModuleDict({...}) or nn.ParameterList([...]).",
         source="torch.nn.ModuleList documentation; pytorch#59925",
     )

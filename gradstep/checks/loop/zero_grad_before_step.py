@@ -23,9 +23,10 @@ class ZeroGradBeforeStep(Check):
         id="zero-grad-before-step",
         severity="error",
         title="gradients are cleared before the step uses them",
-        why="The step follows only what .grad holds when it is called, so what was cleared before it is lost.",
-        detects="A step finds every .grad empty, and what a backward had put there was cleared since the last step. Or "
-        "in two steps in a row, it uses the gradient of a backward whose other calls at the same line were cleared.",
+        why="The step uses what .grad holds when it is called, so a gradient cleared before that is lost.",
+        detects="At a step every .grad is None or zero, and the gradients of a backward were cleared since the last "
+        "step. Or, in two steps in a row, the gradients of other backwards at the same line were cleared before the "
+        "one that the step uses.",
         remedy="Clear after the step, or before the backward: loss.backward(); optimizer.step(); "
         "optimizer.zero_grad(). With accumulation, clear once a step, not once a micro-batch.",
         source="torch.optim documentation, 'Taking an optimization step'; bytetriper/RAE#67",

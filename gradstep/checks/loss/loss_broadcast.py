@@ -23,7 +23,7 @@ class LossBroadcast(GraphCheck):
         id="loss-broadcast",
         severity="error",
         title="every prediction is compared with every target",
-        why="(N, 1) and (N,) broadcast to (N, N), so each prediction is pulled to all targets and the best that the "
+        why="(N, 1) and (N,) broadcast to (N, N), so each prediction is pulled towards all targets, and the best the "
         "model can do is to predict their mean.",
         detects="In the graph of the loss, both inputs of mse_loss, l1_loss, smooth_l1_loss or huber_loss were "
         "expanded, one from (N, 1) and one from (N,); or the same in a difference that is squared or made absolute "

@@ -19,12 +19,12 @@ class SigmoidBeforeBceWithLogits(GraphCheck):
         id="sigmoid-before-bce-with-logits",
         severity="error",
         title="sigmoid is applied twice",
-        why="binary_cross_entropy_with_logits applies sigmoid itself: of probabilities it makes 0.5 to 0.73, so the "
+        why="binary_cross_entropy_with_logits applies sigmoid itself: it maps probabilities to 0.5 to 0.73, so the "
         "loss can't fall below 0.31 for a positive and 0.69 for a negative target.",
         detects="In the graph of the loss, the input of binary_cross_entropy_with_logits comes from a sigmoid or a "
         "softmax, through views at most.",
-        remedy="Pass the logits: F.binary_cross_entropy_with_logits(logits, target), without sigmoid in the model; or "
-        "keep the sigmoid and use F.binary_cross_entropy.",
+        remedy="Pass the logits: F.binary_cross_entropy_with_logits(logits, target), without sigmoid in the model; "
+        "or keep the sigmoid and use F.binary_cross_entropy.",
         source="torch.nn.BCEWithLogitsLoss documentation ('combines a Sigmoid layer and the BCELoss'); glue-factory#89",
     )
 

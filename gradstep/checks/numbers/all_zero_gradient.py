@@ -22,9 +22,9 @@ class AllZeroGradient(Check):
         why="A weight with a gradient of zero does not learn: something before it in the backward (a dead ReLU, a "
         "clamp, a mask, a product with zero) passes nothing on.",
         detects="Every gradient of an optimizer is zero in three steps in a row; or those of the first weight and of "
-        "one or more others are in this many steps in a row, while the rest is not.",
+        "at least one other are, in the threshold's number of steps in a row, while the rest are not.",
         remedy="Look at the Graph panel for the first node that passes zeros on; initialise only one of two stacked "
-        "layers with zeros; clamp no output of which the gradient is wanted: use a smooth bound (torch.sigmoid).",
+        "layers with zeros; replace a clamp by a smooth bound (torch.sigmoid).",
         source="LAVT-RIS#25 (two stacked layers of zeros); TheDeepChecker",
         threshold=10.0,
         unit="steps in a row that are looked at",

@@ -25,15 +25,13 @@ class ExplodingGradient(Check):
         id="exploding-gradient",
         severity="warning",
         title="the gradient explodes",
-        why="One step along such a gradient throws the weights far away from where they were, and the next gradient is "
-        "larger still.",
-        detects="In three steps in a row, each larger than the one before, the largest gradient is the threshold times "
-        "as large as in the first; or, with an optimizer that does not scale gradients, in three steps in a row lr "
-        "times the largest element is ten times the largest element of the weight, or a thousand times once. Clipped "
-        "gradients are judged as "
-        "clipped.",
+        why="One step along such a gradient throws the weights far off, and the next gradient is larger still.",
+        detects="In three steps in a row, each larger than the one before, the largest gradient is the threshold "
+        "times as large as in the first; or, with an optimizer that does not scale gradients, in three steps in a "
+        "row lr times the largest element is ten times the largest element of the weight, or a thousand times once. "
+        "Clipped gradients are judged as clipped.",
         remedy="Clip before the step: torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0); lower lr; average the "
-        "loss over the batch in place of a sum.",
+        "loss over the batch instead of summing it.",
         source="Pascanu et al., On the difficulty of training recurrent neural networks (2013); TheDeepChecker",
         threshold=1000.0,
         unit="times the largest gradient of the first step",

@@ -19,7 +19,7 @@ class HalfPrecisionOverflow(Check):
         id="half-precision-overflow",
         severity="warning",
         title="float16 overflows to inf",
-        why="The largest float16 is 65504: what is larger becomes inf, and the loss and gradients become NaN after it.",
+        why="The largest float16 is 65504: anything larger becomes inf, and then the loss and gradients become NaN.",
         detects="In a sampled forward, a module returns an inf in float16 from inputs that are all finite.",
         remedy="Compute it in bfloat16 or float32: with torch.autocast(device, dtype=torch.bfloat16), or x.float().",
         source="IEEE 754 binary16; torch.amp documentation, 'Gradient scaling'; Micikevicius et al. 2018",

@@ -23,7 +23,7 @@ class HalfPrecisionUnderflow(Check):
         id="half-precision-underflow",
         severity="warning",
         title="float16 gradients underflow to zero",
-        why="Below 6e-8 float16 has only zero: small gradients vanish, and their weights are not trained.",
+        why="float16 rounds numbers below 3e-8 to zero: small gradients vanish, and their weights are not trained.",
         detects=f"In {IN_A_ROW} sampled backwards in a row, more than the threshold of the elements of float16 "
         "gradients are zero or below 2^-14. Rows that are zero throughout, as of an embedding, do not count.",
         remedy="Scale the loss: scaler = torch.amp.GradScaler(); scaler.scale(loss).backward(), or train in bfloat16.",

@@ -26,7 +26,7 @@ class InitialisationScale(Check):
         why="Activations that grow or shrink from layer to layer saturate or vanish, and so do the gradients on the "
         "way back.",
         detects="In the first forward, the standard deviation of a layer's output is the threshold times that of the "
-        "first layer's input, or the inverse. Outputs that are exactly zero, of layers that begin as zero on "
+        "first layer's input, or the inverse. Outputs that are exactly zero, as of layers initialised with zeros on "
         "purpose, are left out.",
         remedy="Initialise for the fan-in: nn.init.kaiming_normal_(layer.weight, nonlinearity='relu'), or normalise "
         "between layers.",

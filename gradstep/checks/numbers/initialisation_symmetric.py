@@ -21,7 +21,7 @@ class InitialisationSymmetric(Check):
         detects="After the first backward, all rows of a weight are bit-identical, and so are all rows of its "
         "gradient, which is not zero. A zero-initialised layer whose rows get different gradients (LoRA, the last "
         "layer of a classifier, a residual gate) is not flagged.",
-        remedy="Break the symmetry: nn.init.kaiming_uniform_(layer.weight) in place of nn.init.constant_.",
+        remedy="Break the symmetry: nn.init.kaiming_uniform_(layer.weight) instead of nn.init.constant_.",
         source="Goodfellow, Bengio, Courville 2016, 'Deep Learning', section 8.4 (break symmetry between units)",
     )
 

@@ -20,7 +20,7 @@ class LossAtStart(GraphCheck):
         severity="hint",
         title="the first loss is far above that of guessing",
         why="Fresh weights know nothing, so they should give each class about 1/C: a higher loss means that the "
-        "initialisation, or inputs that are too large, make the model confident of what is wrong.",
+        "initialisation, or inputs that are too large, make the model confidently wrong.",
         detects="In the first forward, the mean cross entropy of C classes is above the threshold times ln C.",
         remedy="Make the last layer's initial weights small: nn.init.normal_(head.weight, std=0.02); normalise the "
         "inputs.",

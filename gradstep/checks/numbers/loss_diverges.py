@@ -22,10 +22,10 @@ class LossDiverges(Check):
         id="loss-diverges",
         severity="warning",
         title="the loss diverges",
-        why="Each step makes the model worse: it moves over the minimum and lands higher on the other side.",
-        detects="The last five losses rise, each above the one before, or the largest of five is ten times that of the "
-        "five before, twice; and the last is above the threshold times the first. The losses of each line that calls "
-        "backward are judged apart.",
+        why="Each step makes the model worse: it overshoots the minimum and lands higher on the other side.",
+        detects="The last five losses rise, each above the one before, or the largest of five is ten times that of "
+        "the five before, twice; and the last is above the threshold times the first. The losses of each backward "
+        "call site are judged separately.",
         remedy="Lower lr, by ten at first; average the loss over the batch; normalise inputs and targets; clip: "
         "torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0).",
         source="TheDeepChecker (2 times the minimum); the threshold is higher so that losses which rise in a healthy "

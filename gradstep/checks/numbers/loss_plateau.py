@@ -21,9 +21,9 @@ class LossPlateau(Check):
         id="loss-plateau",
         severity="hint",
         title="the loss does not fall",
-        why="After a hundred iterations a model that learns has a lower loss: it may be at the level of guessing.",
-        detects="After 100 iterations or more the mean of the last fifth of the losses is less than this share below "
-        "the mean of the first fifth, and the losses differ little.",
+        why="After a hundred iterations a model that learns has a lower loss; this one may be no better than guessing.",
+        detects="After 100 iterations or more the mean of the last fifth of the losses is below that of the first "
+        "fifth by less than the threshold, and the losses differ little.",
         remedy="Look at the gradients and updates in the Layers panel; `check overfit-one-batch` tells whether the "
         "model can learn one batch at all.",
         source="SageMaker Debugger, rule LossNotDecreasing (0.1 % in 10 steps)",

@@ -22,11 +22,11 @@ class LossTermDominates(GraphCheck):
         id="loss-term-dominates",
         severity="hint",
         title="one term of the loss outweighs the others",
-        why="The gradient is nearly that of the largest term alone: what the others ask for is hardly learnt.",
-        detects="In four forwards in a row that are looked at, the largest term of the loss is the threshold times as "
-        "large as all others together, as far as the variables of the script and the graph tell their values.",
-        remedy="Weight the terms so that they are of one size at the start: loss = a + 0.001 * b; compare them in the "
-        "script's Loss panel.",
+        why="The gradient is nearly that of the largest term alone, so the other terms are hardly optimised.",
+        detects="In four checked forwards in a row, the largest term of the loss is the threshold times as large as "
+        "all others together. Terms whose value neither a variable nor the graph holds are left out.",
+        remedy="Weight the terms so that they are of similar size at the start: loss = a + 0.001 * b; compare them "
+        "in the script's Loss panel.",
         source="Kendall et al., Multi-task learning using uncertainty to weigh losses (2018)",
         threshold=1000.0,
         unit="times the others",

@@ -20,9 +20,9 @@ class LossTermNan(LossNotFinite):
         severity="error",
         title="one term of the loss is not finite",
         why="A sum with a NaN is NaN: one term spoils the gradients of all.",
-        detects="The loss is a sum and not finite, some of its terms are finite, and one is not: by the value of the "
-        "variable that holds it, by what its node has saved, or because the node that made the NaN is in its graph "
-        "alone.",
+        detects="The loss is a sum and not finite, some of its terms are finite, and one is not: judged by the "
+        "variable that holds it, by the values its node has saved, or because the node that made the NaN is in its "
+        "graph alone.",
         remedy="Look at that term alone, with print(term) or `break nan`, and keep its arguments inside the domain: "
         "torch.log(x.clamp_min(1e-8)).",
         source="torch.set_detect_anomaly documentation; pytorch/pytorch#2421",

@@ -25,11 +25,11 @@ class NanOrInf(LossNotFinite):
         id="nan-or-inf",
         severity="error",
         title="a loss or a gradient is not finite",
-        why="Every weight that a NaN or an infinite gradient reaches becomes NaN at the next step, and stays so.",
-        detects="The loss is NaN or inf and a step follows, or a gradient is in front of a step that is not "
-        "skipped. The birthplace is the first node of the graph that has saved such a number.",
-        remedy="Keep the argument inside the domain: torch.log(x.clamp_min(1e-8)), torch.sqrt(x + 1e-12), "
-        "x / y.clamp_min(1e-8); with torch.where make both branches finite. `break nan` stops where it is made.",
+        why="Every weight with a NaN or infinite gradient becomes NaN at the next step, and stays NaN.",
+        detects="The loss is NaN or inf and a step follows, or a gradient is, before a step that is not skipped. The "
+        "place is the first node of the graph that has saved such a number.",
+        remedy="Keep the argument inside the domain: torch.log(x.clamp_min(1e-8)), torch.sqrt(x + 1e-12), x / "
+        "y.clamp_min(1e-8); with torch.where make both branches finite. `break nan` stops where it is made.",
         source="pytorch/pytorch#2421 (sqrt at 0), torch.autograd.set_detect_anomaly documentation",
     )
 

@@ -23,12 +23,12 @@ class VanishingGradient(Check):
         id="vanishing-gradient",
         severity="warning",
         title="the gradient vanishes on its way to the first layers",
-        why="backward multiplies by the derivative of each layer: many factors below 1 leave nothing, and the layers "
-        "that get nothing don't learn.",
-        detects="The gradients of two weights or more are not zero, and in three steps in a row no element of them is "
-        "above the threshold or above 1e-4 of the largest element of any weight's gradient. With an optimizer that "
-        "divides by the size of past gradients: a thousandth of the threshold, in ten steps.",
-        remedy="Use ReLU or GELU in place of sigmoid and tanh, add normalisation (nn.LayerNorm) or residual "
+        why="backward multiplies by the derivative of each layer: many factors below 1 leave almost nothing, and the "
+        "first layers don't learn.",
+        detects="The gradients of two weights or more are not zero, and in three steps in a row no element of them "
+        "is above the threshold or above 1e-4 of the largest element of any weight's gradient. With an optimizer "
+        "that divides by the size of past gradients: a thousandth of the threshold, in ten steps.",
+        remedy="Use ReLU or GELU instead of sigmoid and tanh, add normalisation (nn.LayerNorm) or residual "
         "connections (x = x + layer(x)), and initialise for the activation: nn.init.kaiming_normal_(layer.weight).",
         source="SageMaker Debugger, rule VanishingGradient (1e-7); AutoTrainer (first to last below 1e-3); Glorot and "
         "Bengio, Understanding the difficulty of training deep feedforward neural networks (2010)",

@@ -27,8 +27,8 @@ class Accumulation(Request):
         id="accumulation",
         severity="warning",
         title="accumulated gradients are not those of the large batch",
-        why="A loss that is a mean over tokens, or over what a mask leaves, weights each micro-batch alike, however "
-        "many tokens it has: those of short samples count for more than in one large batch.",
+        why="A loss that is a mean over tokens, or over unmasked elements, gives each micro-batch the same weight, "
+        "however many tokens it has: tokens of short samples count for more than in one large batch.",
         detects="In eval mode and float64, the batch is split along its first dimension. The gradients of loss / "
         "number of parts are added up and compared with the gradient of the whole batch.",
         remedy="Divide the sum over tokens by the tokens of all micro-batches: loss = cross_entropy(logits, target, "

@@ -19,12 +19,11 @@ class BatchLeak(Request):
         id="batch-leak",
         severity="error",
         title="samples of a batch are mixed",
-        why="The prediction of a sample depends on which others are in its batch: a view for a permute, or a "
+        why="The prediction of a sample depends on the others in its batch: a view instead of a permute, or a "
         "softmax, norm or mean over the wrong dimension.",
         detects="In eval mode, the gradient of one sample's output with respect to the other samples' inputs is not "
-        "zero. Batch normalisation in training mixes samples on purpose, and is in eval mode here.",
-        remedy="Keep the batch in its dimension: x.permute(0, 2, 1) in place of x.view(x.size(0), ...), dim=-1 in "
-        "softmax.",
+        "zero. Batch normalisation mixes samples in train mode on purpose; here it is in eval mode.",
+        remedy="Keep the batch dimension: x.permute(0, 2, 1) instead of x.view(x.size(0), ...), dim=-1 in softmax.",
         source="lightning-bolts BatchGradientVerification; Informer2020#59",
     )
 

@@ -16,8 +16,8 @@ class Determinism(Request):
     rule = Rule(
         id="nondeterministic-forward",
         severity="hint",
-        title="the same forward gives other numbers",
-        why="Runs can't be repeated exactly, so two of them can't be compared and a fault can't be brought back.",
+        title="the same forward gives different numbers",
+        why="Runs can't be repeated exactly, so they can't be compared, and a fault can't be reproduced.",
         detects="Forward and backward of a copy are run twice from the same generators; loss and gradients are "
         "compared bit for bit.",
         remedy="Draw random numbers from torch's generators only, and use torch.use_deterministic_algorithms(True).",

@@ -20,8 +20,8 @@ class GradientCheck(Request):
         id="gradient-wrong",
         severity="error",
         title="a gradient is not the derivative of the loss",
-        why="The optimizer then does not go down the loss: a custom Function, a hook, or detach() and no_grad in the "
-        "path give another gradient.",
+        why="The optimizer then does not minimise the loss: a custom Function, a hook, or detach() and no_grad in "
+        "the path change the gradient.",
         detects=f"The loss of a float64 copy is computed at w ± {STEP:g} for up to {ELEMENTS} elements, those with "
         "the largest gradients and others; the relative error must stay below the threshold. An element at a kink is "
         "left out.",

@@ -19,11 +19,11 @@ class LrRange(Request):
         id="lr-range",
         severity="hint",
         title="the range test of the learning rate",
-        why="Below the range nothing is learnt, above it the loss diverges; good rates lie where the loss falls "
-        "fastest, a little below the least.",
+        why="Below the range nothing is learnt, above it the loss diverges; good rates are those where the loss "
+        "falls fastest, a little below the rate of the lowest loss.",
         detects=f"A copy is trained for {STEPS} steps while lr grows from {FROM:g} to {TO:g}; it ends where the loss "
         "is four times its least.",
-        remedy="Take the suggested rate, or a tenth of the rate of the least loss: torch.optim.SGD(params, lr=...).",
+        remedy="Take the suggested rate, or a tenth of the rate with the lowest loss: torch.optim.SGD(params, lr=...).",
         source="Smith 2017, 'Cyclical Learning Rates', section 3.3; fastai's lr_find (the steepest point)",
     )
 

@@ -23,7 +23,7 @@ class OverfitOneBatch(Request):
         why="A model with enough parameters can memorise one batch; where it can't, the loss, the labels or the "
         "gradients are wrong, or the learning rate is far off.",
         detects=f"A copy is trained on the current batch alone, for at most {STEPS} steps or {SECONDS:.0f} seconds, "
-        "with its own optimizer; the loss has to fall below the threshold.",
+        "with its own optimizer; the loss must fall below the threshold.",
         remedy="Look for the cause with Why and Findings first; then try a larger learning rate: "
         "optimizer.param_groups[0]['lr'] *= 10.",
         source="Karpathy, 'A Recipe for Training Neural Networks', step 2 (overfit one batch); cs231n, 'Sanity checks'",

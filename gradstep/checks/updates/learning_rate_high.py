@@ -32,11 +32,11 @@ class LearningRateHigh(UpdateCheck):
         id="learning-rate-high",
         severity="warning",
         title="the learning rate is too high",
-        why="Each step goes beyond the minimum: behind it the gradient points back, and larger means further away.",
-        detects="In three steps in a row of plain gradient descent the gradient is against that of the step before "
-        "(cosine below -0.5) and larger, and the loss rises; or, after ten iterations, the loss is above twice its "
-        "start, and a step has changed a weight by a tenth of its size or more.",
-        remedy="Lower lr, by ten at first; `lr-range` finds the largest that works.",
+        why="Each step overshoots the minimum: the next gradient points back, and a larger one means further away.",
+        detects="In three steps of plain gradient descent in a row, the gradient is opposite to that of the step "
+        "before (cosine below -0.5) and larger, and the loss rises; or, after ten iterations, the loss is above "
+        "twice its start, and a step has changed a weight by a tenth of its size or more.",
+        remedy="Lower lr, by ten at first; `check lr-range` finds the largest that works.",
         source="LeCun et al., Efficient BackProp (1998), 4: gradient descent diverges above twice the best rate; "
         "cs231n, 'Babysitting the learning process'",
     )

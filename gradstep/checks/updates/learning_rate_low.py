@@ -27,12 +27,12 @@ class LearningRateLow(UpdateCheck):
         id="learning-rate-low",
         severity="warning",
         title="the learning rate is too low",
-        why="The gradient still points the way it did twenty steps ago and the loss is what it was: the steps are far "
-        "shorter than they could be.",
-        detects="In twenty steps in a row that are looked at, no weight changes by more than the threshold times its "
-        "size, each gradient points as the one before (cosine above 0.95), lr is above 0 and does not rise, and the "
-        "loss has not fallen by 0.1 %.",
-        remedy="Raise lr, by ten at first; `lr-range` finds the largest that works.",
+        why="In twenty steps neither the direction of the gradient nor the loss has changed: the steps are far "
+        "smaller than they could be.",
+        detects="In twenty checked steps in a row, no weight changes by more than the threshold times its norm, each "
+        "gradient points in the direction of the one before (cosine above 0.95), lr is above 0 and does not rise, "
+        "and the loss has not fallen by 0.1 %.",
+        remedy="Raise lr, by ten at first; `check lr-range` finds the largest that works.",
         source="cs231n, 'Babysitting the learning process' (a loss that barely changes: lr too low)",
         threshold=1e-5,
         unit="of the weight",

@@ -25,10 +25,10 @@ class UpdateRatioHigh(UpdateCheck):
         id="update-ratio-high",
         severity="warning",
         title="steps change the weights too much",
-        why="A step that changes a weight by a large part of its size throws away what the steps before have learnt.",
-        detects="The root mean square of the change of every weight is above the threshold times that of the weight in "
-        "five steps in a row that are looked at, and the loss is a fifth above its start. Weights that began at zero "
-        "are not judged.",
+        why="A step that changes a weight by a large part of its size undoes what earlier steps have learnt.",
+        detects="The root mean square of the change of every weight is above the threshold times that of the weight "
+        "in five checked steps in a row, and the loss is a fifth above its start. Weights that began at zero are "
+        "left out.",
         remedy="Lower lr, by ten at first: about 1e-3 of the weight in each step is usual.",
         source="cs231n, 'Ratio of weights:updates'; mindinsight (0.1), TheDeepChecker (0.1)",
         threshold=0.1,

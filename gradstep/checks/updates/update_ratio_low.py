@@ -21,9 +21,9 @@ class UpdateRatioLow(UpdateCheck):
         id="update-ratio-low",
         severity="hint",
         title="steps hardly change the weights",
-        why="At a millionth of its size in each step a weight needs a million steps to change.",
-        detects="Of no weight that is looked at, in twenty steps in a row, is the root mean square of the change above "
-        "the threshold times that of the weight; lr does not rise, and the loss has not fallen by 1 %.",
+        why="At a millionth of its size per step, a weight needs a million steps to change.",
+        detects="In twenty checked steps in a row, the root mean square of the change is below the threshold times "
+        "that of the weight, for every checked weight; lr does not rise, and the loss has not fallen by 1 %.",
         remedy="Raise lr: about 1e-3 of the weight in each step is usual when training from scratch.",
         source="cs231n, 'Ratio of weights:updates' (1e-3); mindinsight (1e-4), SageMaker Debugger (1e-8)",
         threshold=1e-6,

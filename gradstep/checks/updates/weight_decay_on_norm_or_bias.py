@@ -14,11 +14,11 @@ class WeightDecayOnNormOrBias(Check):
     rule = Rule(
         id="weight-decay-on-norm-or-bias",
         severity="hint",
-        title="weight decay on biases and norms",
+        title="weight decay is applied to biases and norms",
         why="Weight decay is meant for weights that multiply inputs; it pulls the scale of a norm and a bias to zero "
         "without making the model simpler.",
-        detects="A parameter group has a weight_decay of the threshold or more, and holds both weights and parameters "
-        "of one dimension.",
+        detects="A parameter group has a weight_decay of the threshold or more, and holds both weights and "
+        "parameters of one dimension.",
         remedy="Two groups: [{'params': [p for p in model.parameters() if p.dim() > 1], 'weight_decay': 0.1}, "
         "{'params': [p for p in model.parameters() if p.dim() < 2], 'weight_decay': 0.0}].",
         source="He et al., Bag of Tricks for Image Classification (2019), 'no bias decay'; nanoGPT, "

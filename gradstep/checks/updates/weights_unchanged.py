@@ -18,12 +18,12 @@ class WeightsUnchanged(UpdateCheck):
         id="weights-unchanged",
         severity="warning",
         title="steps do not change the weights",
-        why="An update smaller than the distance of two neighbouring numbers of the dtype is rounded away, so the "
-        "weight never moves, however many steps there are.",
-        detects="In this many steps in a row that are looked at, weights have the same bits before and after a step at "
-        "all elements that have a gradient, and lr is above 0.",
-        remedy="Keep the weights in float32 and compute in half precision: torch.autocast('cuda', torch.bfloat16); or "
-        "raise lr.",
+        why="An update smaller than half the distance to the next number of the dtype is rounded away, so the weight "
+        "never changes, however many steps there are.",
+        detects="In the threshold's number of checked steps in a row, all elements with a gradient keep their bits "
+        "through the step, and lr is above 0.",
+        remedy="Keep the weights in float32 and compute in half precision: torch.autocast('cuda', torch.bfloat16); "
+        "or raise lr.",
         source="SageMaker Debugger, rule UnchangedTensor (3 steps); torcheck; Micikevicius et al., Mixed Precision "
         "Training (2018), 3.1",
         threshold=5.0,
