@@ -194,7 +194,7 @@ class Checker:
         if self._told:
             self.new, self._told = [], False
 
-    def watching(self, moment: Moment, everywhere: bool = False) -> AbstractContextManager[None]:
+    def watching(self, moment: Moment, everywhere: bool = False) -> AbstractContextManager[object]:
         """Return the context in which the checks observe a forward; `everywhere` on other threads too."""
         consumers = []
         for name, check in self._checks.items():

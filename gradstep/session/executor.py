@@ -101,7 +101,7 @@ class Executor:
         with self._watching(act):
             return self._arrive(act, lambda: inspector.stepper.run(run))
 
-    def _watching(self, act: Command) -> AbstractContextManager[None]:
+    def _watching(self, act: Command) -> AbstractContextManager[object]:
         """Return what the checks observe a forward with; it may run on a thread of its own."""
         inspector = self.inspector
         if not isinstance(act, cmd.Forward) or not inspector.runner.observed:

@@ -109,7 +109,7 @@ class ScriptWatch:
             self._begun = begins
         self.checker.begins(self._moment(held, begins))
 
-    def watching(self, held: Held) -> AbstractContextManager[None]:
+    def watching(self, held: Held) -> AbstractContextManager[object]:
         """Return what the checks observe a forward with."""
         return self.checker.watching(self._moment(held, Begins("forward", None)))
 

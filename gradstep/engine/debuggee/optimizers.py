@@ -10,7 +10,7 @@ import torch
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 
-from gradstep.engine.observe import observer
+from gradstep.engine.observe.hooks import loop
 from gradstep.values.errors import wrong
 from gradstep.values.expressions import Expression
 from gradstep.values.nearest import did_you_mean
@@ -64,9 +64,7 @@ def is_torchs(optimizer: torch.optim.Optimizer) -> bool:
         _global_optimizer_pre_hooks,
         _global_optimizer_post_hooks,
     )
-    hooks = [
-        hook for table in tables for hook in table.values() if getattr(hook, "__module__", "") != observer.__name__
-    ]
+    hooks = [hook for table in tables for hook in table.values() if getattr(hook, "__module__", "") != loop.__name__]
     return type(optimizer).__module__.startswith("torch.optim") and not hooks
 
 

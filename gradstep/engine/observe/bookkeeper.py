@@ -76,7 +76,7 @@ class Bookkeeper:
         """The parameters whose `GradientArrives` it has to be told."""
         return self._addends.leaves
 
-    def watch(self, records: bool = True) -> AbstractContextManager[None]:
+    def watch(self, records: bool = True) -> AbstractContextManager[object]:
         """Keep the ledger of all that runs on this thread while the block lasts, with `records` its lines too."""
         self._records, self._call, self._before = records, None, []
         return observe(self._consumer, leaves=self.leaves)

@@ -21,7 +21,7 @@ from gradstep.values.views.inside import SourceLine
 
 _TORCH = str(Path(torch.__file__).resolve().parent)
 _OURS = str(Path(__file__).resolve().parents[2])
-_BETWEEN = ("observe/observer.py", "observe/compiled.py")
+_BETWEEN = ("observe/hooks/forward.py", "observe/hooks/engine.py", "observe/hooks/loop.py", "observe/compiled.py")
 """Files of gradstep that are on the stack between an observed operation and its caller."""
 _STANDARD = tuple(str(Path(sysconfig.get_path(name)).resolve()) for name in ("stdlib", "platstdlib"))
 

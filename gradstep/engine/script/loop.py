@@ -33,6 +33,7 @@ from gradstep.engine.observe.stream import (
     StepLeft,
     Zeroed,
 )
+from gradstep.engine.observe.subscriptions import Observation
 from gradstep.engine.script.copies import CopiesBefore, weights_of
 from gradstep.engine.script.counted import Counted, done_with_loss, returned_by, with_phase
 from gradstep.engine.script.first_operation import FirstOperation
@@ -111,6 +112,8 @@ class ScriptLoop:
         self._unowned = Saved()
         """Copies from the end of the last phase, where no optimizer is known."""
         self._watching = ExitStack()
+        self._books: tuple[Observation, ...] = ()
+        """What the bookkeeper observes: nothing while phases are only counted."""
         self.tape: Tape | None = None
         """The last forward, where it was recorded."""
         self.began: Randomness | None = None
@@ -142,17 +145,16 @@ class ScriptLoop:
         """Watch what the calling frame runs on this thread from now on."""
         self.stack.caller = sys._getframe(1).f_code
         phases, books = LoopPhases(self._come).consumer(), self.found.bookkeeper
-        kept = {kind: self._unless_counting(told) for kind, told in books.consumer().items()}
-        ends = {EngineLeft, StepLeft, Zeroed}
+        kept, ends = books.consumer(), {EngineLeft, StepLeft, Zeroed}
         first = {kind: told for kind, told in kept.items() if kind in ends}
         last = {kind: told for kind, told in kept.items() if kind not in ends}
         # what has ended is in the ledger when the loop hears of it
-        self._watching.enter_context(observe(first, phases))
-        self._watching.enter_context(observe(last, dict.fromkeys(_CALLS, self._called), leaves=books.leaves))
+        before = self._watching.enter_context(observe(first))
+        self._watching.enter_context(observe(phases))
+        after = self._watching.enter_context(observe(last, leaves=books.leaves))
+        self._books = (before, after)
+        self._watching.enter_context(observe(dict.fromkeys(_CALLS, self._called)))
         self.lines.install()
-
-    def _unless_counting(self, told: Callable[[Any], Any]) -> Callable[[Any], Any]:
-        return lambda event: None if self.counts else told(event)
 
     def leave(self) -> None:
         """Watch nothing more. Call on the script's thread."""
@@ -259,7 +261,10 @@ class ScriptLoop:
             self.show_counted()
             self._nests, self._line = self._counted.nests, self._counted.forward_line
             self._forward = ExitStack() if self._line else None
-        self.counts = counts
+        if counts != self.counts:
+            self.counts = counts
+            for each in self._books:
+                each.pause(counts)
 
     def _forget(self) -> None:
         """Forget what was recorded of the phases before."""

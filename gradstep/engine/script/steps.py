@@ -91,7 +91,7 @@ class Steps(Protocol):
         """Take note of what begins."""
         ...
 
-    def watching(self, held: Held) -> AbstractContextManager[None]:
+    def watching(self, held: Held) -> AbstractContextManager[object]:
         """Return what the checks observe a forward with."""
         ...
 

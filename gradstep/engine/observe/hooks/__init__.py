@@ -1,0 +1,1 @@
+"""What is installed in torch, by what it watches; `observer.py` says when."""

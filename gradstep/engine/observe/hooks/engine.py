@@ -1,0 +1,114 @@
+"""Autograd's engine, its nodes, and the leaves of its graphs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from threading import get_ident
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import Node, get_gradient_edge
+
+from gradstep.engine.autograd.graph import collector_paused
+from gradstep.engine.observe import stream
+from gradstep.engine.observe.engine_calls import EngineCall
+from gradstep.engine.observe.functions import is_unobserved
+from gradstep.engine.observe.hooks.installed import Replacement
+from gradstep.engine.observe.subscriptions import ENGINE, HERE, SUBSCRIPTIONS, Subscription
+
+
+def _run_backward(
+    outputs: Sequence[Any], gradients: Any, retain: Any, create: Any, inputs: Any, *more: Any, **also: Any
+) -> Any:
+    """Replace torch's: every way to call autograd's engine goes through this name in `torch.autograd`.
+
+    That holds for functions that were bound before, and for the inner backward of a reentrant checkpoint.
+    """
+    frame, run = sys._getframe(1), _ENGINE.own
+    if is_unobserved():
+        return run(outputs, gradients, retain, create, inputs, *more, **also)
+    accumulates = bool(also.get("accumulate_grad"))
+    name, given = f"torch.autograd.{frame.f_code.co_name}", (tuple(outputs), tuple(gradients), tuple(inputs))
+    call = EngineCall(name, *given, accumulates, bool(retain), bool(create))
+    depth = HERE.depth
+    mine = _observing()
+    try:
+        for each in mine:
+            entered = each.consumer.get(stream.EngineEntered)
+            if entered is not None and not each.deaf:
+                entered(stream.EngineEntered(call, depth - each.within, frame))
+        mine = _observing()  # a consumer may have subscribed another to what this call does
+        HERE.depth = depth + 1
+        hooking = [each for each in mine if (each.nodes or each.leaves) and depth == each.within and not each.deaf]
+        if not hooking:
+            return run(outputs, gradients, retain, create, inputs, *more, **also)
+        with ExitStack() as stack:
+            for each in hooking:
+                _hook_nodes(each, call, stack)
+            for each in hooking:
+                _hook_leaves(each, stack)
+            return run(outputs, gradients, retain, create, inputs, *more, **also)
+    finally:
+        HERE.depth = depth
+        for each in mine:
+            left = each.consumer.get(stream.EngineLeft)
+            if left is not None and not each.deaf:
+                left(stream.EngineLeft(call, depth - each.within))
+
+
+def _observing() -> list[Subscription]:
+    """Return who observes the engine on this thread."""
+    thread = get_ident()
+    return [each for each in SUBSCRIPTIONS if each.engine and each.thread == thread]
+
+
+def _hook_nodes(who: Subscription, call: EngineCall, stack: ExitStack) -> None:
+    """Hook the nodes of a call's graph, where they are subscribed to."""
+    about, ran = who.consumer.get(stream.NodeAbout), who.consumer.get(stream.NodeRan)
+    graph = who.graph(call) if about is not None or ran is not None else None
+    if graph is None:
+        return
+    # on a GPU the engine would call the hooks on a thread of its own
+    stack.enter_context(torch.autograd.set_multithreading_enabled(False))
+    with collector_paused():
+        for number, node in enumerate(graph.nodes):
+            if about is not None:
+                stack.callback(node.register_prehook(_about(who, about, number, node)).remove)
+            if ran is not None:
+                stack.callback(node.register_hook(_ran(who, ran, number, node)).remove)
+
+
+def _hook_leaves(who: Subscription, stack: ExitStack) -> None:
+    """Hook the leaves, after all nodes: an edited gradient arrives as edited."""
+    arrives = who.consumer.get(stream.GradientArrives)
+    for leaf in who.leaves if arrives is not None else ():
+        stack.callback(get_gradient_edge(leaf).node.register_prehook(_arrives(who, arrives, leaf)).remove)
+
+
+def _about(who: Subscription, call: Any, number: int, node: Node) -> Callable[..., Any]:
+    def hook(arrived: tuple[Any, ...]) -> Any:
+        return None if who.deaf else call(stream.NodeAbout(number, node, arrived))
+
+    return hook
+
+
+def _ran(who: Subscription, call: Any, number: int, node: Node) -> Callable[..., Any]:
+    def hook(left: tuple[Any, ...], arrived: tuple[Any, ...]) -> Any:
+        return None if who.deaf else call(stream.NodeRan(number, node, arrived, left))
+
+    return hook
+
+
+def _arrives(who: Subscription, call: Any, leaf: Tensor) -> Callable[..., Any]:
+    def hook(gradients: tuple[Tensor | None, ...]) -> None:
+        if not who.deaf:
+            call(stream.GradientArrives(leaf, gradients[0]))
+
+    return hook
+
+
+_ENGINE = Replacement(ENGINE, torch.autograd, "_engine_run_backward", _run_backward)
+HOOKS = (_ENGINE,)

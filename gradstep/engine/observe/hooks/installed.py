@@ -1,0 +1,46 @@
+"""What may be installed in torch, for as long as the events that it emits are subscribed to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch.utils.hooks import RemovableHandle
+
+
+class Hook:
+    """A hook in a table of torch's. Whether it is there is read from the table: an interrupt may come at any line."""
+
+    def __init__(self, kinds: frozenset[type], table: Any, hook: Any, always: Any = None) -> None:
+        self.kinds, self._table, self._hook, self._always = kinds, table, hook, {} if always is None else always
+        self._id = RemovableHandle(table).id
+        """As torch's `register_...` numbers hooks; here once, for that takes longer than the rest."""
+
+    def put(self, there: bool) -> None:
+        """Install it, or remove it."""
+        if there:
+            self._always[self._id] = True
+            self._table[self._id] = self._hook
+        else:
+            self._table.pop(self._id, None)
+            self._always.pop(self._id, None)
+
+
+class Replacement:
+    """A replaced function; where the owner had inherited it, it is deleted again."""
+
+    def __init__(self, kinds: frozenset[type], owner: Any, name: str, ours: Any) -> None:
+        self.kinds, self._owner, self._name, self._ours = kinds, owner, name, ours
+        self.own: Any = None
+        """Torch's."""
+
+    def put(self, there: bool) -> None:
+        """Install it, or restore torch's."""
+        now = vars(self._owner).get(self._name)
+        if there and now is not self._ours:
+            self.own = now
+            setattr(self._owner, self._name, self._ours)
+        elif not there and now is self._ours:
+            if self.own is None:
+                delattr(self._owner, self._name)
+            else:
+                setattr(self._owner, self._name, self.own)
