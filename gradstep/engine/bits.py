@@ -8,6 +8,7 @@ import torch
 import xxhash
 from torch import Tensor
 
+_SKETCHED = 1024
 _WORDS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
@@ -106,6 +107,13 @@ def size_of(tensor: Tensor) -> int:
         flat = tensor.detach().coalesce()
         return size_of(flat.indices()) + size_of(flat.values())
     return tensor.numel() * tensor.element_size()
+
+
+def sketch_of(tensor: Tensor) -> bytes:
+    """Return a hash of the first rows of a tensor: about a thousand elements, at least one row."""
+    if tensor.layout is not torch.strided or tensor.is_nested or tensor.numel() <= _SKETCHED:
+        return hash_of(tensor)
+    return hash_of(tensor.detach()[: max(1, _SKETCHED * len(tensor) // tensor.numel())])
 
 
 def hash_of(tensor: Tensor) -> bytes:

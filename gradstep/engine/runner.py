@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
@@ -65,6 +66,7 @@ class Runner:
         functions = torch._C._get_torch_function_state()  # type: ignore[attr-defined]
         observers = observing()
         saved: Saved | None = None
+        clock = time.perf_counter if taps is None else time.thread_time  # which does not run while a stop waits
         try:
             held.point = replace(point, edit="") if point.edit else point
             held.saved = _NOTHING  # release cleared gradients before torch allocates new ones
@@ -74,10 +76,11 @@ class Runner:
                 saved = self.transaction.begin(act)
                 if taps is not None:  # at a stop inside, views show what it has changed so far
                     held.saved = saved
+            began = clock()
             self.running = True  # not before: an interrupt would leave an incomplete copy
             phases.carry_out(held, act, phases.PhaseRun(taps, self.observed, self.transaction.pulled))
             self.running = False  # an interrupt after this would leave an incomplete record
-            self.transaction.keep(act if taps is None else taps.act, saved)
+            self.transaction.keep(act if taps is None else taps.act, saved, clock() - began)
         except BaseException as error:
             self.running, held.saved = False, _NOTHING
             end_since(observers)

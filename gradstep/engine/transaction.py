@@ -40,8 +40,8 @@ class PointRecorder(Protocol):
         """Return the point that a command led to, without recording it."""
         ...
 
-    def record(self, point: TimelinePoint | None) -> None:
-        """Record a point."""
+    def record(self, point: TimelinePoint | None, seconds: float) -> None:
+        """Record a point; `seconds` is how long its command took by itself."""
         ...
 
 
@@ -102,8 +102,8 @@ class Transaction:
             more = self._saver.copy(input_rows(self._held.batches.batch))
             self._begun.copies = self._begun.copies.plus(more)
 
-    def keep(self, act: PointCommand, saved: Saved | None) -> None:
-        """Record that a command succeeded; after a forward, `saved` is the state that its graph started from."""
+    def keep(self, act: PointCommand, saved: Saved | None, seconds: float = 0.0) -> None:
+        """Record that a command succeeded, in `seconds`; after a forward, `saved` is what its graph started from."""
         held = self._held
         point = None if self._timeline is None else self._timeline.next(act, saved)
         forward = isinstance(act, Forward)
@@ -113,7 +113,7 @@ class Transaction:
         began = self._rerun_state(saved) if forward and saved is not None else None
         # nothing from here on can fail
         if self._timeline is not None:
-            self._timeline.record(point)
+            self._timeline.record(point, seconds)
         self._memory.shrink()
         if forward:
             held.forward_saved = began

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -12,7 +13,9 @@ from hypothesis import strategies as st
 from torch import nn
 from travelling import ACTS, EXAMPLES, Traveller
 
-from gradstep.values.commands import Forward
+from gradstep.engine.expressions.names import Scope
+from gradstep.engine.history import thinning
+from gradstep.values.commands import Forward, PointCommand
 from gradstep.values.errors import GradstepError
 
 TRAVELS = st.one_of(
@@ -42,15 +45,17 @@ def test_a_stop_always_has_the_digest_first_seen_there(name: str, story: list[tu
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
+@pytest.mark.parametrize("least", [1e9, -1], ids=["checked", "unchecked"])
 @settings(max_examples=8)
 @given(story=STORY)
-def test_a_tiny_budget_gives_the_same_digests(name: str, story: list[tuple[str, object]]) -> None:
+def test_a_tiny_budget_gives_the_same_digests(name: str, least: float, story: list[tuple[str, object]]) -> None:
     rich, poor = Traveller(name, 1 << 30), Traveller(name, 1)
-    for step in story:
-        for each in (rich, poor):
-            each.alone(step)
-        poor.check()
-        assert poor.digests == rich.digests
+    with patch.multiple(thinning, SLICE=least, HASHED=least):  # -1: as if no rerun and no digest were quick
+        for step in story:
+            for each in (rich, poor):
+                each.alone(step)
+            poor.check()
+            assert poor.digests == rich.digests
     spared = [point for point in poor.timeline.points.values() if point.checkpoint is not None]
     assert len(spared) <= 3
 
@@ -175,6 +180,80 @@ def test_what_does_not_repeat_is_noticed_and_its_results_are_kept() -> None:
     for point in (thinned[3], thinned[20], thinned[1], thinned[-1]):
         traveller.go(point.number)
         assert traveller.digest() == seen[point.number]
+
+
+def test_what_is_too_long_to_check_is_proved_by_running_on_to_what_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(thinning, "SLICE", -1)
+    monkeypatch.setattr(thinning, "HASHED", -1)
+    traveller = Traveller("linear", budget=1)
+    ran: list[object] = []
+    carry_out = traveller.timeline.runner.carry_out
+
+    def counted(command: PointCommand, scope: Scope) -> str:
+        ran.append(command)
+        return carry_out(command, scope)
+
+    traveller.timeline.runner.carry_out = counted  # type: ignore[method-assign]
+    for _ in range(3):
+        traveller.take("loop", 1)
+    assert len(ran) == 12, "nothing is rerun before it is needed"
+    ran.clear()
+    points = traveller.timeline.points
+    assert [number for number, point in points.items() if point.checkpoint is not None] == [1, 12, 13]
+    assert not any(point.digest for point in points.values())
+    traveller.go(5)
+    assert len(ran) == 11, "from stop 1 up to stop 5, and on to stop 12"
+    traveller.check()
+    traveller.go(13)
+    ran.clear()
+    traveller.go(5)
+    assert not ran, "what was proved is kept"
+
+
+class ForgetfulBackward(Forgetful):
+    """Only its backward depends on that counter."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        output: torch.Tensor = self.inner(x)
+        output.register_hook(lambda grad: grad * (1 + 0.1 * next(self.numbers)))
+        return output
+
+
+@pytest.mark.parametrize(("model", "stop"), [(Forgetful, 5), (ForgetfulBackward, 6)], ids=["forward", "backward"])
+def test_a_rerun_of_what_a_later_phase_clears_is_compared_too(
+    model: type[Forgetful], stop: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(thinning, "SLICE", -1)
+    monkeypatch.setattr(thinning, "HASHED", -1)
+    torch.manual_seed(0)
+    traveller = Traveller.of(hold(model()), budget=1)
+    for line in ("forward", "backward", "zero_grad") * 3:
+        traveller.take("act", line)
+    with pytest.raises(GradstepError, match="did not give the same bits"):
+        traveller.go(stop)
+
+
+def test_what_is_not_checked_and_does_not_repeat_is_refused_and_checked_from_then_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(thinning, "SLICE", -1)
+    monkeypatch.setattr(thinning, "HASHED", -1)
+    torch.manual_seed(0)
+    traveller = Traveller.of(hold(Forgetful()), budget=5_000)
+    traveller.take("loop", 20)
+    assert not traveller.told
+    there, memory = traveller.digest(), traveller.timeline.bytes
+    thinned = next(number for number, point in traveller.timeline.points.items() if point.checkpoint is None)
+    with pytest.raises(GradstepError, match=f"stop {thinned} can't be reached again"):
+        traveller.go(thinned)
+    assert (traveller.digest(), traveller.timeline.bytes) == (there, memory)
+    last = traveller.timeline.number
+    traveller.take("loop", 20)
+    assert sorted(line.split()[0] for line in traveller.told) == ["backward", "forward"]
+    later = [n for n, point in traveller.timeline.points.items() if point.checkpoint is None and n > last + 1]
+    for number in (later[0], later[9], later[-1]):
+        traveller.go(number)
+        traveller.check()
 
 
 def test_batches_that_do_not_repeat_are_noticed_and_kept() -> None:

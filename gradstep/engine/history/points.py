@@ -14,7 +14,7 @@ from gradstep.engine.state.snapshot import Checkpoint
 from gradstep.values.commands import PointCommand
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class TimelinePoint:
     """One point: the state after a command, reached from the point before it."""
 
@@ -45,6 +45,8 @@ class TimelinePoint:
     """The captures of the self-contained parts, kept with the results."""
     small: int = 0
     """Approximate bytes of its checkpoint outside of images."""
+    seconds: float = 0.0
+    """How long the command took by itself, without what gradstep does around it."""
     depth: int = 0
     """The number of commands from the first point to here."""
     forward: TimelinePoint | None = None
@@ -56,7 +58,9 @@ class TimelinePoint:
     place: str = ""
     """The phase and the line of a script, which has no command that led here."""
     digest: str = ""
-    """The digest of its state; computed when a rerun is to be checked."""
+    """The digest of its state, to check a rerun with; empty where computing it would have delayed a command."""
+    sketch: str = ""
+    """In place of the digest: a hash of the first rows of each tensor."""
     lost: str = ""
     """Why it can no longer be reached; empty while it can."""
 

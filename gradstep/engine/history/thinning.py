@@ -11,7 +11,7 @@ from gradstep.engine.history.points import TimelinePoint
 from gradstep.engine.history.timeline import Timeline
 from gradstep.engine.history.travel import is_base, run_again_and_compare
 from gradstep.engine.state import registry
-from gradstep.engine.state.digest import digest_at
+from gradstep.engine.state.digest import digest_at, sketch_at
 from gradstep.values.commands import Restore, UseOptimizer
 from gradstep.values.errors import GradstepError
 
@@ -21,16 +21,18 @@ _ENOUGH = 7 / 8
 """Share of the budget to thin down to, so that not every command has to thin."""
 
 
-LONG = 2**28
-"""Bytes of history from which the user is told of a rerun before it begins: one iteration may take long."""
+SLICE = 0.05
+"""Seconds that a command may be delayed by a rerun of others; a longer one waits until travel needs it."""
+HASHED = 64 << 20
+"""Bytes that are hashed while a command waits: at most about 10 ms."""
 
 
 def tidy(timeline: Timeline, say: Callable[[str], None] = lambda _: None) -> list[str]:
     """Drop checkpoints until the history is within its budget; return messages for the user.
 
     The first point, the present one and the one before it, which a rollback needs, are always kept. Before a kind of
-    command is relied on to repeat, one of that kind is rerun and compared. Where it does not repeat, its results are
-    kept.
+    command is relied on to repeat, one of that kind is rerun and compared if that takes no longer than `SLICE`. Where
+    it does not repeat, its results are kept. Where neither that nor a digest is quick, `travel` proves the rerun.
 
     Args:
         timeline: the history.
@@ -91,13 +93,16 @@ def _check(timeline: Timeline, here: TimelinePoint, victim: TimelinePoint, say: 
     recent = {type(each.command) for each in islice(here.path(), _RECENT) if each.parent is not None}
     way = _last_of(kinds | recent, here) or _last_of(kinds, here) or _way_without(victim)
     compared = {type(each.command) for each in way if each.checkpoint is not None}
-    if timeline.bytes > LONG:
+    if sum(each.seconds for each in way) > SLICE:
+        if timeline.trusting:
+            return []
         words = ", ".join(sorted(command_name(kind) for kind in kinds))
         say(f"the history is over its budget: checking once whether {words} repeat bit for bit")
     try:
         differing = run_again_and_compare(timeline, way)
     except GradstepError as error:
         differing = {type(victim.command): error.problem.title}
+    timeline.trusting = timeline.trusting and not differing
     for kind in compared | kinds:
         known = timeline.repeats.get(kind, True)
         if not known:
@@ -135,8 +140,14 @@ def _last_of(kinds: set[type[Any]], here: TimelinePoint) -> list[TimelinePoint]:
 def _thin(timeline: Timeline, point: TimelinePoint) -> None:
     checkpoint = point.checkpoint
     assert checkpoint is not None
-    point.digest = point.digest or digest_at(timeline.held, checkpoint)
-    if not timeline.repeats.get(type(point.command), False):
+    new = {image for image in checkpoint.images.values() if image is not None and not image.hashed}
+    # a rerun is proved by a later point: there is none after the end of a branch, and none of use where reruns differ
+    needed = not timeline.trusting or point in timeline.branches.values()
+    if needed or sum(image.size for image in new) <= HASHED:
+        point.digest = point.digest or digest_at(timeline.held, checkpoint)
+    elif not point.digest:
+        point.sketch = sketch_at(timeline.held, checkpoint)
+    if not timeline.repeats.get(type(point.command), timeline.trusting):
         parts = [part for part in registry.PARTS if part.self_contained]
         kinds = {kind for part in parts for kind in part.kinds}
         further = [key for key in checkpoint.images if key[0] in kinds]

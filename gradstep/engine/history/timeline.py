@@ -47,6 +47,8 @@ class Timeline:
     """True while the workload is at another point than `current`, so that views can show it."""
     repeats: dict[type[Any], bool] = field(default_factory=dict)
     """Whether a rerun gave the same bits, for each kind of command that was compared."""
+    trusting: bool = True
+    """False once a rerun gave other bits: whether commands repeat is then checked before checkpoints are dropped."""
     small: int = 0
     """Approximate bytes of all checkpoints outside of images."""
     _wrote: dict[tuple[Key, ...], tuple[Key, ...]] = field(default_factory=dict)
@@ -80,7 +82,7 @@ class Timeline:
         """Stop keeping a history, and drop the present one."""
         self.current, self.branch = None, FIRST
         self.points, self.branches, self.images = {}, {}, Images(self.held.offload)
-        self.repeats, self.small, self._wrote = {}, 0, {}
+        self.repeats, self.trusting, self.small, self._wrote = {}, True, 0, {}
         self.runner.transaction.keep_in(self)
         self.held.batches.keeps_all = False
 
@@ -105,8 +107,8 @@ class Timeline:
             point.branch = self._new_name()
         return point
 
-    def record(self, point: TimelinePoint | None) -> None:
-        """Record that a command succeeded: this is now the present point."""
+    def record(self, point: TimelinePoint | None, seconds: float = 0.0) -> None:
+        """Record that a command succeeded, in `seconds`: this is now the present point."""
         if self.travelling:
             return
         self.stops += 1
@@ -115,6 +117,7 @@ class Timeline:
                 self.end()
             return
         self.small += point.small
+        point.seconds = seconds
         self.branch = point.branch
         self.current = self.points[point.number] = self.branches[point.branch] = point
 

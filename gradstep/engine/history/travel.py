@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from itertools import islice
 from typing import Any, TypeVar
 
 import torch
@@ -18,13 +19,13 @@ from gradstep.engine.history.peek import lend_graph, peek
 from gradstep.engine.history.points import TimelinePoint
 from gradstep.engine.history.timeline import Timeline
 from gradstep.engine.state import registry
-from gradstep.engine.state.digest import digest
+from gradstep.engine.state.digest import digest, digest_at, sketch_at
 from gradstep.engine.state.images import Image, Images
 from gradstep.engine.state.part import Key
 from gradstep.engine.state.saved import Saved, restore_parts
 from gradstep.engine.state.snapshot import Checkpoint, restore, tensors_of
 from gradstep.values.commands import Forward, PointCommand
-from gradstep.values.errors import wrong
+from gradstep.values.errors import GradstepError, wrong
 
 _Watched = TypeVar("_Watched")
 
@@ -156,6 +157,8 @@ def keep_both(timeline: Timeline, first: TimelinePoint, second: TimelinePoint) -
 
 def _travel(timeline: Timeline, target: TimelinePoint, graph: bool) -> Arrival:
     held = timeline.held
+    if target.checkpoint is None and not target.digest:
+        _run_on(timeline, target)
     base, again = _way(target, graph)
     with _coming_back(timeline, always=False):
         _put(timeline, base)
@@ -164,6 +167,50 @@ def _travel(timeline: Timeline, target: TimelinePoint, graph: bool) -> Arrival:
         held.saved = before if before.known or not again else held.saved  # the rerun has saved it
     differ = tuple(f"{command_name(kind)}: {what}" for kind, what in differing.items())
     return Arrival(len(again), differ)
+
+
+def _run_on(timeline: Timeline, target: TimelinePoint) -> None:
+    """Rerun the commands up to a point and on to the next whose bits are known: if those are the same, so were its own.
+
+    Its checkpoint is kept then.
+
+    Raises:
+        GradstepError: they differ, or a command raised this time.
+    """
+    base, way = _way(target, graph=False)
+    known = _next_known(timeline, target)
+    between = [*islice(known.path(), known.depth - target.depth)][::-1]
+    with _coming_back(timeline):
+        _put(timeline, base)
+        kept = [way[-1], *between[-2:-1]]
+        try:
+            for points in (way, between[:-1]):
+                _run_again(timeline, points)
+            if _run_again(timeline, between[-1:]):
+                raise _other_bits(timeline, target)
+            assert target.checkpoint is not None
+            target.digest = digest_at(timeline.held, target.checkpoint)
+        except BaseException:
+            for point in kept:
+                if point.checkpoint is not None:
+                    timeline.drop(point)
+            raise
+
+
+def _next_known(timeline: Timeline, target: TimelinePoint) -> TimelinePoint:
+    """Return a point after the target that has a checkpoint or a digest."""
+    for point in timeline.points.values():
+        ahead, known = point.depth - target.depth, point.checkpoint is not None or point.digest
+        if ahead > 0 and known and next(islice(point.path(), ahead, None)) is target:
+            return point
+    raise wrong(f"stop {target.number} can no longer be reached", "no stop after it is kept that could prove a rerun")
+
+
+def _other_bits(timeline: Timeline, point: TimelinePoint) -> GradstepError:
+    """Return the error of a rerun that gave other bits, and check commands before relying on them from now on."""
+    timeline.trusting = False
+    what = f"rerunning the commands up to {command_name(type(point.command))} did not give the same bits"
+    return wrong(f"stop {point.number} can't be reached again", what)
 
 
 def _way(target: TimelinePoint, graph: bool) -> tuple[TimelinePoint, list[TimelinePoint]]:
@@ -211,6 +258,8 @@ def _run_again(timeline: Timeline, points: list[TimelinePoint]) -> dict[type[obj
         for place, point in enumerate(points):
             assert point.command is not None
             timeline.runner.carry_out(point.command, timeline.scope)
+            if point.checkpoint is None and point.results is None and not _same_losses(held, point):
+                raise _other_bits(timeline, point)
             for back, entry in enumerate(reversed(point.entries), 1):
                 held.losses[-back], held.loss_rates[-back] = entry
             last = place == len(points) - 1
@@ -227,6 +276,13 @@ def _run_again(timeline: Timeline, points: list[TimelinePoint]) -> dict[type[obj
     finally:
         runner.observed, timeline.travelling = observed, False
     return differing
+
+
+def _same_losses(held: Held, point: TimelinePoint) -> bool:
+    """Return whether the command that led to a point has added the same losses again."""
+    recorded = [loss for (_, loss), _ in point.entries]
+    again = [loss for _, loss in held.losses[len(held.losses) - len(recorded) :]]
+    return [*map(float.hex, again)] == [*map(float.hex, recorded)]
 
 
 def _compare_and_restore(timeline: Timeline, point: TimelinePoint, kept: Checkpoint, last: bool) -> str:
@@ -291,11 +347,12 @@ def _listed(differ: list[str]) -> str:
 def _prove(timeline: Timeline, point: TimelinePoint) -> None:
     held = timeline.held
     if point.digest and digest(held)[0] != point.digest:
-        raise wrong(
-            f"stop {point.number} can't be reached again",
-            f"rerunning the commands up to {command_name(type(point.command))} did not give the same bits",
-        )
+        raise _other_bits(timeline, point)
     timeline.keep(point)
+    assert point.checkpoint is not None
+    if not point.digest and point.sketch and sketch_at(held, point.checkpoint) != point.sketch:
+        timeline.drop(point)
+        raise _other_bits(timeline, point)
 
 
 def is_base(point: TimelinePoint) -> bool:
