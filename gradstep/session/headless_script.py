@@ -104,7 +104,7 @@ class HeadlessScript:
         position = None if inspector is None else inspector.stepper.position
         where = "" if position is None else f", {position.words}"
         line = line if position is None or not position.source.file else position.source
-        reason = self.loop.reason if position is None else position.reason
+        reason = self.loop.stops.reason if position is None else position.reason
         self.stopped = f"{reason}{where}" + (f", {os.path.basename(line.file)}:{line.line}" if line.file else "")
 
     @property

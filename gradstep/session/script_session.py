@@ -214,7 +214,7 @@ class ScriptSession:
             return
         self._thread.pausing = True
         if self._loop is not None and not self._loop.counts:
-            self._loop.lines.pause()
+            self._loop.stops.lines.pause()
 
     def _carry_out(self, command: Command) -> str:
         match command:
@@ -281,7 +281,7 @@ class ScriptSession:
             case cmd.Forward() | cmd.Backward() | cmd.Step() | cmd.ZeroGrad():
                 return Wanted("phase", (cmd.ACT_NAMES[type(command)],))
             case cmd.NextIteration(same):
-                here = loop.held.point.phase if same and not loop.before and loop.held is not None else ""
+                here = loop.held.point.phase if same and not loop.stops.before and loop.held is not None else ""
                 return Wanted("phase", (here,), loop.iteration + 1) if here else Wanted("iteration")
             case cmd.Until(condition):
                 return Wanted("phase", condition=condition)
@@ -330,7 +330,7 @@ class ScriptSession:
             said = [f"{why}: the script ran on to {end}.", self._go(Wanted("phase", (phase,)), cmd.Out(phase=True))]
             if self.ended is not None:
                 raise wrong("there is no forward to hold", f"{why}, and {self.stop.ended}", "restart the script")
-            reason = loop.reason if self.stop.position is None else self.stop.position.reason
+            reason = loop.stops.reason if self.stop.position is None else self.stop.position.reason
             if reason and self._unfinished(loop):
                 raise wrong(
                     "there is nothing to hold here", f"{why}. Before {end}: {reason}", "`hold` runs on from here"
@@ -357,7 +357,7 @@ class ScriptSession:
         self._program = program
         self._loop = loop = ScriptLoop(program.name, self._thread, self.watch, self._past.recorder)
         self.watch.loop = loop
-        loop.wanted, loop.lines.places = wanted, self._line_places()
+        loop.stops.wanted, loop.stops.lines.places = wanted, self._line_places()
         return loop
 
     # -- running -------------------------------------------------------------------------------------------------------
@@ -374,8 +374,8 @@ class ScriptSession:
     def _go(self, wanted: Wanted, command: Command) -> str:
         loop, inspector = self._loop, self.watch.inspector
         assert loop is not None
-        loop.wanted = wanted
-        loop.lines.places = self._line_places()
+        loop.stops.wanted = wanted
+        loop.stops.lines.places = self._line_places()
         stepper = None if inspector is None else inspector.stepper
         if stepper is not None and stepper.stepping is not None:
             kind = {cmd.Into: "into", cmd.Over: "over", cmd.Out: "out"}.get(type(command), "continue")
@@ -385,7 +385,7 @@ class ScriptSession:
         self._thread.go(self._runs_on)
         self._came()
         stepped = [] if self.watch.inspector is None else self.watch.inspector.stepper.notes
-        notes, loop.notes = "\n".join([*stepped, *loop.notes]), []
+        notes, loop.stops.notes = "\n".join([*stepped, *loop.stops.notes]), []
         ended = self.ended
         if ended is not None:
             if ended.problem is not None:
@@ -401,7 +401,7 @@ class ScriptSession:
         if loop is None or loop.held is None or inspector is None:
             return
         if self._thread.pausing:  # no iteration that is recorded has begun since
-            loop.lines.pause()
+            loop.stops.lines.pause()
         held, point = loop.held, loop.point
         loss, change = point.last_loss
         now = replace(
@@ -452,7 +452,7 @@ class ScriptSession:
         loss, change = point.last_loss
         first = held.parameters[0][1] if held.parameters else None
         position = None if self.watch.inspector is None else self.watch.inspector.stepper.position
-        began = position is not None or bool(loop.before)
+        began = position is not None or bool(loop.stops.before)
         return Stop(
             self._number,
             program.name,
@@ -474,7 +474,7 @@ class ScriptSession:
             ended=self._how_ended,
             parameters=sum(p.numel() for _, p in held.parameters),
             position=position,
-            hit=loop.reason,
+            hit=loop.stops.reason,
         )
 
     @property

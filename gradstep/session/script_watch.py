@@ -116,7 +116,7 @@ class ScriptWatch:
     def over(self) -> None:
         """Have the checks look at a script that has run to its end."""
         loop = self.loop
-        if loop is not None and loop.held is not None and not loop.reason:
+        if loop is not None and loop.held is not None and not loop.stops.reason:
             loop.show_counted()
             self.before(loop.held, Begins("end", None))
 

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from torch import Tensor
 
 from gradstep.engine.bits import same_bits
+from gradstep.engine.observe.engine_calls import is_transformed
 from gradstep.engine.observe.functions import unobserved
+from gradstep.engine.observe.loop_phases import Name, Phase
+from gradstep.engine.script.copies import CopiesBefore, weights_of
+from gradstep.engine.script.found import Found
+from gradstep.engine.script.iterations import Iterations
+from gradstep.engine.script.stops import ScriptStops
+from gradstep.engine.state.saved import Saved
+from gradstep.values.numbers import listed
 
 
 class Written(NamedTuple):
@@ -87,3 +95,80 @@ def _any(grad: Tensor) -> bool:
     """Return whether any element is not zero."""
     with unobserved():
         return grad.is_sparse or grad.is_meta or bool(grad.detach().any())
+
+
+class ScriptWrites:
+    """Finds what a script writes itself; where no optimizer is known, a write of weights is a step.
+
+    Args:
+        found: what is trained.
+        iterations: counts the updates.
+        stops: stops the script at such a step.
+        copies: copies the weights.
+        show: called with `step` and what is known of one.
+    """
+
+    def __init__(
+        self,
+        found: Found,
+        iterations: Iterations,
+        stops: ScriptStops,
+        copies: CopiesBefore,
+        show: Callable[..., None],
+    ) -> None:
+        self._found, self._iterations, self._stops, self._copies, self._show = found, iterations, stops, copies, show
+        self._writes = Writes()
+        self._unowned = Saved()
+        """Copies from the end of the last phase, where no optimizer is known."""
+        self.updates = False
+        """True once the script has written weights itself, and no optimizer was seen."""
+        self.clipped: tuple[str, ...] = ()
+        """The parameters whose `.grad` was written in front of the phase that runs."""
+
+    def forget(self) -> None:
+        """Forget the weights of the last phase."""
+        self.clipped, self._writes, self._unowned = (), Writes(), Saved()
+
+    def touched(self) -> tuple[str, ...]:
+        """Return the parameters whose `.grad` was written or replaced since the last phase."""
+        return self._writes.touched()
+
+    def mark(self, ended: Name) -> None:
+        """Note the weights at the end of a phase; their contents too while no optimizer is known."""
+        held = self._stops.now()
+        if is_transformed():
+            return
+        if self._found.optimizers:
+            if ended == "step" or not self._stops.runs_on:
+                self._writes.mark(held.names)
+        else:
+            self._unowned = self._copies.take(held, "step")
+            self._writes.mark(held.names, weights_of(self._unowned))
+
+    def find(self, phase: Phase) -> None:
+        """Find what was written since the last phase, as another begins."""
+        replaced = self._find_in_graph(phase) if phase.name == "backward" else ()
+        written = self._writes.found()
+        self.clipped = written.grads
+        for name in (*written.to_none, *written.to_zeros):
+            self._found.ledger.cleared(name, name in written.to_none)
+        names = (*written.weights, *replaced)
+        if not names:
+            return
+        if self._found.optimizers:
+            self._stops.tell(f"written outside of optimizer.step: {listed(names)}")
+            return
+        self._iterations.updates += 1
+        self.updates = True
+        held = self._stops.now()
+        point = held.point
+        since, steps = point.steps_since_forward + 1, point.steps + 1
+        text = f"the script updates {listed(names)} itself"
+        self._show("step", torch=text, written=names, steps_since_forward=since, steps=steps, unowned=True)
+        held.saved = self._unowned
+        self._stops.end_of("step")
+
+    def _find_in_graph(self, phase: Phase) -> tuple[str, ...]:
+        if not self._stops.wanted.looks and self._stops.held is not None and self._found.owns_parameters:
+            return ()
+        return self._found.graph([each.grad_fn for each in phase.of.outputs if isinstance(each, Tensor)], phase.frame)

@@ -120,7 +120,7 @@ class _Screen:
 
     def stop(self, reason: str) -> None:
         """Stop at the caller's line until the screen lets it go on."""
-        self._loop.stop_here(reason)
+        self._loop.stops.stop_here(reason)
 
     def end(self) -> None:
         """Say that what was watched has ended; return once the screen is quit."""
