@@ -55,4 +55,4 @@ def changed(value: Any, change: Callable[[Any], Any], is_leaf: Callable[[Any], b
                     return parts
         return change(each)
 
-    return tree_map(leaf, value, is_leaf=is_leaf)
+    return leaf(value) if isinstance(value, Tensor) else tree_map(leaf, value, is_leaf=is_leaf)

@@ -127,9 +127,13 @@ class Timeline:
             return
         assert self.current is not None
         assert self.current.checkpoint is not None
+        present = self.current.checkpoint.images.values()
+        known = {id(image.tensor) for image in present if image is not None}
+        unknown = [image for image in written if id(image.tensor) not in known]
+        if not unknown:
+            return
         known = {id(tensor) for _, tensor in tensors_of(self.held)}
-        known |= {id(image.tensor) for image in self.current.checkpoint.images.values() if image is not None}
-        for image in written:
+        for image in unknown:
             if id(image.tensor) not in known:
                 place = len(self.held.batches.written)
                 self.held.batches.written.append((image.tensor, image.hash))
