@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from torch import Tensor
 
@@ -10,6 +11,7 @@ from gradstep.engine.bits import beside, same_bits
 from gradstep.engine.held import Held
 from gradstep.engine.numbers.norms import has_norm, norm_of, update_norms
 from gradstep.engine.state import registry
+from gradstep.engine.state.part import Key, Part
 from gradstep.values import numbers
 from gradstep.values.views import Change, Changes
 
@@ -19,15 +21,12 @@ Pair = tuple[str, Tensor | None, Tensor | None]
 
 def pairs(held: Held) -> Iterator[Pair]:
     """Yield every tensor that the last phase could have written, before and now."""
-    saved = held.saved
-    copies = saved.copies.by_key()
-    for part in registry.PARTS:
-        if part.name in saved.captured:
-            then = dict(part.tensors(held, saved.captured[part.name]))
-            for key, now in part.tensors(held, part.present(held)):
-                if key in copies or then.get(key) is not now:
-                    yield part.title(key), copies.pop(key, then.get(key)), now
-    lives = dict(zip(saved.copies.keys, saved.copies.live, strict=True))
+    copies = held.saved.copies.by_key()
+    for part in _parts(held):
+        for key, then, now in _slots(held, part):
+            if key in copies or then is not now:
+                yield part.title(key), copies.pop(key, then), now
+    lives = dict(zip(held.saved.copies.keys, held.saved.copies.live, strict=True))
     yield from ((registry.name_of(key), kept, lives[key]) for key, kept in copies.items())  # of the batch
 
 
@@ -36,7 +35,24 @@ def before(held: Held, name: str) -> tuple[bool, Tensor | None]:
 
     A tensor that was not kept could not be written, and is the same as now, unless `held.saved` is unknown.
     """
-    return next(((True, old) for pair, old, _ in pairs(held) if pair == name), (False, None))
+    copies = held.saved.copies.by_key()
+    for part in _parts(held):
+        for key, then, now in _slots(held, part):
+            if part.title(key) == name:
+                kept = key in copies or then is not now
+                return kept, copies.get(key, then) if kept else None
+    return next(((True, old) for key, old in copies.items() if registry.name_of(key) == name), (False, None))
+
+
+def _parts(held: Held) -> Iterator[Part[Any]]:
+    """Yield the parts with tensors that the last phase could have written."""
+    return (part for part in registry.PARTS if part.kinds and part.name in held.saved.captured)
+
+
+def _slots(held: Held, part: Part[Any]) -> Iterator[tuple[Key, Tensor | None, Tensor | None]]:
+    """Yield the key of each tensor of a part, the tensor that was there before the last phase, and the one now."""
+    then = dict(part.tensors(held, held.saved.captured[part.name]))
+    return ((key, then.get(key), now) for key, now in part.tensors(held, part.present(held)))
 
 
 def changed_names(held: Held) -> frozenset[str]:
