@@ -192,7 +192,7 @@ def test_examples_are_listed_with_a_line_each(capsys: pytest.CaptureFixture[str]
     assert lines[0].endswith(EXAMPLES["mlp"])
 
 
-COMMANDS = ("examples", "replay", "diff", "template", "keys", "help")
+COMMANDS = ("run", "checks", "examples", "replay", "diff", "template", "keys", "help")
 
 
 def helped(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:

@@ -26,7 +26,7 @@ from gradstep.values.errors import wrong
 from gradstep.values.nearest import did_you_mean
 
 COMMANDS = """\
-Options go before a training script; everything after it is passed to the script.
+Options go before the script; everything after it is passed to the script.
   gradstep train.py --lr 0.1     step through a training script
   gradstep -m pkg.train --lr 0.1 step through a module, as `python -m` runs it
 
