@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any, NamedTuple
-from weakref import ref
 
 from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
@@ -18,6 +17,8 @@ from gradstep.engine.observe.stream import ScalerCalled
 
 _KEPT = 256
 """Backwards that are remembered while nothing uses or clears their gradients."""
+_NEAR = 16
+"""Nodes of a graph among which the scaled loss is looked for: several may be summed, or divided."""
 
 
 @dataclass
@@ -92,10 +93,14 @@ class Order:
     """The scaler that was called last."""
     scaled: set[str] = field(default_factory=set)
     """The parameters whose `.grad` is one of a scaled loss, and has not been unscaled."""
+    unscaled: set[str] = field(default_factory=set)
+    """The parameters with the gradient of a loss that was not scaled, since `.grad` was cleared."""
+    mixed: set[str] = field(default_factory=set)
+    """The parameters whose `.grad` is a sum of those of a scaled loss and of one that was not scaled."""
     scales: int = 0
     """Losses that were scaled since the last update of the scaler."""
-    _losses: list[ref[Tensor]] = field(default_factory=list)
-    """The scaled losses."""
+    _losses: list[int] = field(default_factory=list)
+    """The sequence numbers of the nodes that scaled a loss."""
     _clipped: bool = False
     """True once torch's clipping or a scaler has written gradients since the last step."""
     _left: list[tuple[Tensor, int, int]] = field(default_factory=list)
@@ -113,7 +118,8 @@ class Order:
             written: whether the script has written a `.grad` itself since the last phase.
         """
         if held is not self._held:  # more was found in the script: names may mean others now
-            self._held, self.live, self.discarded, self.scaled = held, [], [], set()
+            self._held, self.live, self.discarded = held, [], []
+            self.scaled, self.unscaled, self.mixed = set(), set(), set()
             self._tensors, self._left = dict(held.parameters), []
         if phase == "clip":
             self._clipped = True
@@ -126,6 +132,8 @@ class Order:
         if phase == "zero_grad":
             names = self.names_of(of)
             self.scaled -= names
+            self.unscaled -= names
+            self.mixed -= names
             self._left = []
             self._cleared(held, names)
 
@@ -139,6 +147,10 @@ class Order:
             self._left = [(p, id(p.grad), p.grad._version) for p in some if p.grad is not None]
             if self._is_scaled(of):
                 self.scaled |= wrote
+                self.mixed |= wrote & self.unscaled
+            elif self.scaler is not None:
+                self.unscaled |= wrote
+                self.mixed |= wrote & self.scaled
             self.live = [*self.live, Ran(site(), wrote, finite)][-_KEPT:]
         elif phase == "step":
             optimizer = of if isinstance(of, Optimizer) else held.optimizer
@@ -179,7 +191,9 @@ class Order:
         self._clipped = self._clipped or call.name in ("unscale_", "step")
         if call.name == "scale":
             several = call.of if isinstance(call.of, (list, tuple)) else [call.of]
-            self._losses = [ref(each) for each in several if isinstance(each, Tensor)]
+            nodes = [each.grad_fn for each in several if isinstance(each, Tensor)]
+            self._losses += [int(node._sequence_nr()) for node in nodes if node is not None]
+            del self._losses[:-_KEPT]
             self.scales += 1
         elif call.name == "update":
             self.scales, self._losses = 0, []
@@ -187,8 +201,15 @@ class Order:
             self.scaled -= self.names_of(call.of)
 
     def _is_scaled(self, call: Any) -> bool:
-        losses = [each() for each in self._losses]
-        return any(one is each for one in getattr(call, "outputs", ()) for each in losses if each is not None)
+        """Return whether the graph of a backward begins at a scaled loss, or a little above one."""
+        outputs = [each.grad_fn for each in getattr(call, "outputs", ()) if isinstance(each, Tensor)]
+        waiting = [node for node in outputs if node is not None] if self._losses else []
+        for node in waiting:  # grows during the loop
+            if int(node._sequence_nr()) in self._losses:
+                return True
+            if len(waiting) < _NEAR:
+                waiting += [each for each, _ in node.next_functions if each is not None]
+        return False
 
     def _scheduler(self, name: str, optimizer: Any) -> None:
         if isinstance(optimizer, Optimizer) and not self.steps.get(id(optimizer)):

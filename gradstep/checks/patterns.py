@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import accumulate
 from typing import Any, ClassVar
 
 from torch import Tensor
@@ -28,10 +29,37 @@ REGRESSION = frozenset({"MseLossBackward0", "SmoothL1LossBackward0", "HuberLossB
 
 
 def through_views(node: Node | None) -> Node | None:
-    """Return the node that computed the values that a node passes on."""
-    while node is not None and node.name() in VIEWS and node.next_functions:
+    """Return the node that computed the values that a node passes on; of a slice of a `cat`, the part it lies in."""
+    cuts: dict[int, tuple[int, int]] = {}
+    while node is not None and node.next_functions:
+        name = node.name()
+        if name == "SliceBackward0":
+            dim, cut = int(setting(node, "dim")), (int(setting(node, "start")), int(setting(node, "end")))
+            cuts[dim] = (0, 0) if dim in cuts else cut  # of a slice of a slice, neither tells
+        elif name == "CatBackward0" and cuts:
+            node, cuts = _part(node, cuts), {}
+            continue
+        elif name in VIEWS:
+            cuts = {}
+        else:
+            break
         node = node.next_functions[0][0]
     return node
+
+
+def _part(cat: Node, cuts: Mapping[int, tuple[int, int]]) -> Node | None:
+    """Return what computed the one input of a `cat` that a slice lies in; itself where there are several."""
+    rank = len(shape_of(cat))
+    dim = int(setting(cat, "dim")) % max(1, rank)
+    start, end = next((cut for place, cut in cuts.items() if place % max(1, rank) == dim), (0, 0))
+    ends = list(accumulate(shape_of(each, place)[dim] for each, place in cat.next_functions if each is not None))
+    if len(ends) < len(cat.next_functions) or not ends:  # an input that requires no grad has an unknown size
+        return cat
+    low, high = (each + ends[-1] if each < 0 else min(each, ends[-1]) for each in (start, end))
+    for (each, _), first, last in zip(cat.next_functions, (0, *ends), ends, strict=False):
+        if first <= low < high <= last:
+            return each
+    return cat
 
 
 def before(node: Node, place: int = 0) -> Node | None:

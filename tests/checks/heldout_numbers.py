@@ -77,7 +77,7 @@ def kl_of_a_zero_standard_deviation():
 
 @broken(
     "vanishing-gradient",
-    also=("loss-plateau", "update-ratio-low", "saturated-activation"),
+    also=("loss-plateau", "update-ratio-low", "saturated-activation", "weights-unchanged"),
     source="datafield.dev/aibook, chapter 12, case study 1",
 )
 def twelve_sigmoid_layers():
@@ -179,7 +179,7 @@ def predictions_rounded():
 
 @broken(
     "all-zero-gradient",
-    also=("weights-unchanged", "initialisation-symmetric", "parameter-without-gradient", "loss-plateau"),
+    also=("weights-unchanged", "initialisation-symmetric", "parameter-without-gradient", "loss-plateau", "dead-relu"),
     source="yz93/LAVT-RIS#25",
 )
 def two_stacked_layers_zeroed():

@@ -208,7 +208,7 @@ def optimizer_made_anew_every_epoch():
         train_epoch()
 
 
-@broken("data-not-shuffled", source="Deci-AI/super-gradients#416")
+@broken("labels-shuffled-or-constant", source="Deci-AI/super-gradients#416")
 def batches_sorted_by_class():
     x, y = blobs()
     order = y.argsort()
@@ -221,7 +221,7 @@ def batches_sorted_by_class():
             opt.step()
 
 
-@broken("accumulation-tail-dropped", source="ultralytics/ultralytics#11217")
+@broken("zero-grad-before-step", source="ultralytics/ultralytics#11217")
 def last_micro_batches_cleared():
     x, y = blobs(112)
     model = nn.Sequential(nn.Linear(10, 32), nn.ReLU(), nn.Linear(32, 4))
@@ -236,8 +236,8 @@ def last_micro_batches_cleared():
 
 
 @broken(
-    "learning-rate-decayed-away",
-    also=("weights-unchanged", "update-ratio-low", "learning-rate-low"),
+    "weights-unchanged",
+    also=("update-ratio-low", "learning-rate-low"),
     source="automl/Auto-PyTorch#210",
 )
 def epoch_scheduler_stepped_every_batch():
@@ -252,7 +252,7 @@ def epoch_scheduler_stepped_every_batch():
             scheduler.step()
 
 
-@broken("inputs-near-zero", source="pycadl#5")
+@broken("input-not-normalised", also=("dead-relu",), source="pycadl#5")
 def pixels_divided_by_255_twice():
     x, y = pictures()
     x = x / 255

@@ -97,6 +97,15 @@ def a_residual_gate_that_begins_as_zero() -> None:
     _train(Gated(), lr=0.1, count=12)
 
 
+@broken("initialisation-symmetric", also=LATER)
+def constant_weights_whose_gradients_cancel() -> None:
+    """The hidden gradient is zero, as errors sum to zero over the classes: the columns of the last layer tell."""
+    net = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 3))
+    for p in net.parameters():
+        nn.init.constant_(p, 0.01 if p.dim() > 1 else 0.0)
+    _train(net)
+
+
 @broken(
     "initialisation-scale", also=(*LATER, "loss-diverges", "dead-relu", "learning-rate-high", "saturated-activation")
 )

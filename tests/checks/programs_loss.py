@@ -395,3 +395,54 @@ def whole_amounts_to_smooth_l1() -> None:
     """Amounts that were rounded to integers."""
     net, x, y = _regression()
     _train(net, F.smooth_l1_loss, x, y.round().int()[:, None])
+
+
+@broken("sigmoid-before-bce-with-logits", source="argusswift/YOLOv4-pytorch#89")
+def a_part_of_the_output_is_a_sigmoid() -> None:
+    """Boxes as they are, beside a sigmoid of the confidence."""
+    net, x = nn.Linear(8, 3), torch.randn(32, 8)
+    opt, there = torch.optim.SGD(net.parameters(), lr=0.05), (x[:, :1] > 0).float()
+    for _ in range(6):
+        raw = net(x)
+        out = torch.cat([raw[:, :2], raw[:, 2:].sigmoid()], dim=1)
+        opt.zero_grad()
+        (F.binary_cross_entropy_with_logits(out[:, 2:], there) + 0.1 * out[:, :2].pow(2).mean()).backward()
+        opt.step()
+
+
+@healthy
+def the_other_part_of_the_output_is_a_sigmoid() -> None:
+    """The sigmoid is of the boxes."""
+    net, x = nn.Linear(8, 3), torch.randn(32, 8)
+    opt, there = torch.optim.SGD(net.parameters(), lr=0.05), (x[:, :1] > 0).float()
+    for _ in range(6):
+        raw = net(x)
+        out = torch.cat([raw[:, :2].sigmoid(), raw[:, 2:]], dim=1)
+        opt.zero_grad()
+        (F.binary_cross_entropy_with_logits(out[:, 2:], there) + 0.1 * out[:, :2].pow(2).mean()).backward()
+        opt.step()
+
+
+@broken("softmax-over-batch", source="ctallec/world-models#10")
+def mixture_weights_over_the_batch() -> None:
+    """The density of each sample depends on the others."""
+    net, x = nn.Linear(8, 6), torch.randn(32, 8)
+    opt = torch.optim.Adam(net.parameters(), lr=0.01)
+    for _ in range(6):
+        weight, mean = net(x).chunk(2, dim=1)
+        density = F.softmax(weight, dim=0) * torch.exp(-((x[:, :1] - mean) ** 2))
+        opt.zero_grad()
+        (-density.sum(1).add(1e-8).log().mean()).backward()
+        opt.step()
+
+
+@healthy
+def attention_pools_the_samples() -> None:
+    """Multiple instance learning: the instances are dimension 0, and are summed."""
+    score, head, x = nn.Linear(8, 2), nn.Linear(16, 3), torch.randn(32, 8)
+    opt = torch.optim.Adam([*score.parameters(), *head.parameters()], lr=0.01)
+    for i in range(6):
+        pooled = (F.softmax(score(x), dim=0)[:, :, None] * x[:, None]).sum(0).flatten()
+        opt.zero_grad()
+        F.cross_entropy(head(pooled)[None], torch.tensor([i % 3])).backward()
+        opt.step()

@@ -582,3 +582,45 @@ def amp_of_one_model_of_two() -> None:
         F.cross_entropy(other(x), y).backward()
         nn.utils.clip_grad_norm_(other.parameters(), 1.0)
         other_opt.step()
+
+
+@broken("stale-gradient-step")
+def one_of_two_optimizers_steps_without_a_backward() -> None:
+    """The head is trained in every other iteration, and steps in each."""
+    body, head, x = nn.Linear(8, 8), nn.Linear(8, 1), torch.randn(16, 8)
+    first, second = torch.optim.SGD(body.parameters(), lr=0.05), torch.optim.SGD(head.parameters(), lr=0.05)
+    for i in range(8):
+        first.zero_grad()
+        body(x).pow(2).mean().backward()
+        if i % 2 == 0:
+            second.zero_grad()
+            head(body(x).detach()).pow(2).mean().backward()
+        first.step()
+        second.step()
+
+
+@broken("scaler-misuse")
+def amp_with_a_penalty_that_is_not_scaled() -> None:
+    """A second loss is added to the same gradients."""
+    net, opt, x, y = classifier()
+    scaler = _scaler()
+    for _ in range(4):
+        opt.zero_grad()
+        sum(p.pow(2).sum() for p in net.parameters()).mul(1e-4).backward()
+        scaler.scale(F.cross_entropy(net(x), y)).backward()
+        scaler.step(opt)
+        scaler.update()
+
+
+@healthy
+def amp_with_a_sum_of_scaled_losses() -> None:
+    """Two losses are scaled and summed; micro-batches divide what is scaled."""
+    net, opt, x, y = classifier()
+    scaler = _scaler()
+    for _ in range(4):
+        opt.zero_grad()
+        for i in range(2):
+            out = net(x[i::2])
+            ((scaler.scale(F.cross_entropy(out, y[i::2])) + scaler.scale(0.1 * out.pow(2).mean())) / 2).backward()
+        scaler.step(opt)
+        scaler.update()

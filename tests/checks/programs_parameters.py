@@ -405,3 +405,56 @@ def maml() -> None:
         fast = {name: p - 0.1 * g for (name, p), g in zip(fast.items(), grads, strict=True)}
         F.cross_entropy(torch.func.functional_call(net, fast, (x[16:],)), y[16:]).backward()
         opt.step()
+
+
+class Scaled(nn.Module):
+    """A layer and a plain tensor that requires grad."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.scale = nn.Linear(8, 3), torch.ones(1, requires_grad=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.layer(x) * self.scale
+        return logits
+
+
+@broken("unregistered-parameters")
+def a_plain_tensor_as_a_parameter() -> None:
+    """nn.Parameter is missing."""
+    net, (x, y) = Scaled(), _data()
+    _train(net, torch.optim.SGD(net.parameters(), lr=0.05), x, y)
+
+
+@healthy
+def a_plain_tensor_that_is_optimized() -> None:
+    """The optimizer has it."""
+    net, (x, y) = Scaled(), _data()
+    _train(net, torch.optim.SGD([*net.parameters(), net.scale], lr=0.05), x, y)
+
+
+@healthy
+def a_plain_tensor_that_the_script_updates() -> None:
+    """A perturbation that climbs the loss."""
+    net, (x, y) = Scaled(), _data()
+    opt = torch.optim.SGD(net.parameters(), lr=0.05)
+    for _ in range(7):
+        opt.zero_grad()
+        F.cross_entropy(net(x), y).backward()
+        opt.step()
+        assert net.scale.grad is not None
+        net.scale.data += 0.01 * net.scale.grad.sign()
+        net.scale.grad = None
+
+
+@broken("parameter-without-gradient")
+def an_optimizer_whose_model_gets_no_gradient() -> None:
+    """What the model returns is detached before the loss."""
+    net, critic, (x, y) = Net(), nn.Linear(3, 3), _data()
+    opt, other = torch.optim.Adam(net.parameters()), torch.optim.Adam(critic.parameters())
+    for _ in range(14):
+        opt.zero_grad()
+        other.zero_grad()
+        F.cross_entropy(critic(net(x).detach()), y).backward()
+        opt.step()
+        other.step()

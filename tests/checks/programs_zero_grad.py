@@ -89,3 +89,29 @@ def lbfgs() -> None:
 
     for _ in range(3):
         opt.step(closure)
+
+
+@broken("zero-grad-missing")
+def updated_through_data_and_never_cleared() -> None:
+    """No optimizer: the script subtracts the gradient itself."""
+    net = torch.nn.Linear(8, 1)
+    x = torch.randn(16, 8)
+    for _ in range(6):
+        (net(x) ** 2).mean().backward()
+        for p in net.parameters():
+            assert p.grad is not None
+            p.data -= 0.01 * p.grad
+
+
+@healthy
+def updated_through_data_after_two_micro_batches() -> None:
+    """The same, with accumulation, and cleared after each update."""
+    net = torch.nn.Linear(8, 1)
+    x = torch.randn(16, 8)
+    for i in range(8):
+        (net(x[i::2]) ** 2).mean().div(2).backward()
+        if i % 2:
+            for p in net.parameters():
+                assert p.grad is not None
+                p.data -= 0.01 * p.grad
+                p.grad = None

@@ -6,13 +6,31 @@ import pytest
 
 from checks.corpus import Program, corpus, findings_of
 
-TUNED = [program for program in corpus() if not program.held_out]
+MISSED = {
+    "heldout_loop/language_model_accumulating_without_division": "AdamW does not depend on the scale of the gradient",
+    "heldout_loss/inputs_shuffled_and_labels_not": "each input has one label throughout, only the wrong one",
+    "heldout_numbers/adam_with_the_rate_of_sgd": "found as update-ratio-high",
+    "heldout_numbers/sgd_with_the_rate_of_fine_tuning": "found as update-ratio-low",
+    "heldout_numbers/penalty_that_drowns_the_error": "the penalty is less than a thousand times the error",
+    "heldout_other/dropout_built_in_forward": "there is no rule for it",
+    "heldout_other/functional_dropout_without_training": "there is no rule for it",
+    "heldout_other/frozen_backbone_whose_statistics_move": "there is no rule for it",
+    "heldout_other/reduce_on_plateau_of_accuracy_in_min_mode": "there is no rule for it",
+    "heldout_other/clipped_before_backward": "there is no rule for it",
+    "heldout_other/clipped_in_the_training_step": "there is no rule for it",
+    "heldout_other/attention_output_viewed_for_permuted": "there is no rule for it",
+    "heldout_other/lstm_fed_batch_first": "there is no rule for it",
+    "heldout_other/optimizer_made_anew_every_epoch": "there is no rule for it",
+    "heldout_other/tied_head_reinitialised": "nothing is left of the tie when training begins",
+}
+"""Held-out programs whose fault is not found, and why."""
 
 
-@pytest.mark.parametrize("program", TUNED, ids=lambda each: each.name)
+@pytest.mark.parametrize("program", corpus(), ids=lambda each: each.name)
 def test_what_is_wrong_is_found_and_nothing_else(program: Program) -> None:
     found = findings_of(program)
-    assert {each.rule for each in found} >= set(program.faults)
+    complete = {each.rule for each in found} >= set(program.faults)
+    assert complete is (program.name not in MISSED)
     false = [each for each in found if each.rule not in (*program.faults, *program.allowed)]
     assert [f"{each.severity} {each.rule}: {each.what}" for each in false if each.severity != "hint"] == []
     assert all(each.what and each.why and each.remedy for each in found)

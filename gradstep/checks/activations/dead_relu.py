@@ -14,6 +14,8 @@ from gradstep.values.findings import Rule
 
 BATCHES = 4
 """Sampled batches in which a unit has to be zero."""
+LASTS = 20
+"""The iteration at which they still have to be, where others of the layer are not: they may only be late."""
 SAMPLES = 64
 """Values of a unit that have to be zero, over these batches."""
 
@@ -27,11 +29,12 @@ class DeadRelu(Check):
         title="units of a ReLU are never active",
         why="A unit that is zero for every input passes no gradient, so its weights can't change: it is lost.",
         detects=f"A unit (channel) of a ReLU is zero at every position of at least {BATCHES} sampled batches and "
-        f"{SAMPLES} values, and more than the threshold of the layer's units are.",
+        f"{SAMPLES} values; so are all units of the layer, or in iteration {LASTS} or later more than the threshold.",
         remedy="Lower the learning rate, initialise with nn.init.kaiming_normal_(w, nonlinearity='relu'), or use "
         "nn.LeakyReLU.",
-        source="Lu et al. 2019, 'Dying ReLU and Initialization'; SageMaker Debugger DeadRelu (50 % of a layer)",
-        threshold=0.5,
+        source="Lu et al. 2019, 'Dying ReLU and Initialization'; SageMaker Debugger DeadRelu (50 % of a layer: as many "
+        "as are zero by chance where the inputs hardly vary, so the threshold is higher)",
+        threshold=0.75,
         unit="of the units of a layer",
     )
 
@@ -69,7 +72,8 @@ class DeadRelu(Check):
             if batches < BATCHES or values < SAMPLES:
                 continue
             dead = int(torch.count_nonzero(~alive))
-            if dead > self.threshold * alive.numel():
+            late = moment.iteration >= LASTS and dead > self.threshold * alive.numel()
+            if late or dead == alive.numel():
                 path = moment.held.paths.get(module, type(module).__name__)
                 share = 100 * dead / alive.numel()
                 what = (

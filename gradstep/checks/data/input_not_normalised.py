@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from gradstep.checks.check import Moment, Seen
 from gradstep.checks.data.inputs import few, inputs, labels
 from gradstep.checks.losses import losses, mean
-from gradstep.checks.patterns import GraphCheck, setting
+from gradstep.checks.patterns import REGRESSION, GraphCheck, saved, setting, terms
 from gradstep.engine.autograd.graph import GraphRecord
 from gradstep.values.findings import Rule
 
@@ -16,6 +16,8 @@ _SMALL = 0.02
 """Root mean square below which inputs are small: images that were divided by 255 twice have about 0.002."""
 _START = 3.0
 """Times ln C that the first loss of a classifier is, where large inputs do harm."""
+_BEYOND = 30.0
+"""Times the root mean square of the targets that the first error of a regression is, where large inputs do harm."""
 _ITERATIONS = 30
 """After how many a loss has to have fallen."""
 _FELL = 0.9
@@ -32,8 +34,9 @@ class InputNotNormalised(GraphCheck):
         why="Layers are initialised for inputs of about 1: large ones give huge outputs and gradients, small ones "
         "give outputs that hardly differ from sample to sample.",
         detects="The inputs of the first layer have a root mean square above the threshold, or below 0.02; and "
-        "either the first loss of a classifier is over 3 ln C, or the loss has grown tenfold or is not finite, or "
-        "has not fallen by a tenth after 30 iterations.",
+        "either the first loss of a classifier is over 3 ln C, or the first error of a regression is over 30 times the "
+        "size of its targets, or the loss has grown tenfold or is not finite, or has not fallen by a tenth after 30 "
+        "iterations.",
         remedy="Standardise with the mean and deviation of the training set: x = (x - mean) / std; images of 0 to "
         "255: x = x.float() / 255, once.",
         source="LeCun et al., Efficient BackProp (1998), 4.3; UMLAUT's rule flags every input beyond [-1, 1], so the "
@@ -71,7 +74,20 @@ class InputNotNormalised(GraphCheck):
                     self._sizes.append(size)
                     self._node = each.number
         size = max(self._sizes, default=1.0)
-        for found in labels(graph) if moment.count == 0 and size > self.threshold else ():
+        if moment.count or size <= self.threshold:
+            return
+        for _, node in terms(graph):
+            given, target = (saved(node, "self"), saved(node, "target")) if node.name() in REGRESSION else (None, None)
+            if given is None or target is None or given.shape != target.shape:
+                continue
+            first, wanted = (float(few(each).float().square().mean().sqrt()) for each in (given - target, target))
+            if wanted > 0 and _BEYOND * wanted < first < math.inf:
+                what = f"The inputs have a root mean square of {size:.3g}; the first predictions miss the targets by "
+                what += f"{first:.3g}, where the targets have {wanted:.3g}."
+                evidence = {"input rms": size, "error": first, "target rms": wanted}
+                yield Seen(what, moment.at(node=self._node, panel="batch"), evidence)
+                return
+        for found in labels(graph):
             chance, value = math.log(found.classes or 2), moment.value
             times = (value or 0.0) / chance
             if value is not None and setting(found.node, "reduction") == 1 and times > _START:

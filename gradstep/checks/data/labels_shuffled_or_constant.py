@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gradstep.checks.check import Moment, Seen
 from gradstep.checks.data.inputs import Labels, inputs, labels
-from gradstep.checks.patterns import GraphCheck
+from gradstep.checks.patterns import GraphCheck, before, name_of
 from gradstep.engine.autograd.graph import GraphRecord
 from gradstep.values.findings import Rule
 
@@ -22,6 +22,8 @@ _AGAIN = 16
 """Inputs that have to be seen again."""
 _DISTINCT = 0.9
 """Share of a batch's inputs that differ from the others in it: of a few discrete ones each has several labels."""
+_LABELLED = 128
+"""Labels that are equal, at least."""
 _KEPT = 2048
 """Inputs that are remembered."""
 
@@ -36,7 +38,8 @@ class LabelsShuffledOrConstant(GraphCheck):
         why="From labels that belong to other inputs, only class frequencies can be learnt. With data sorted by "
         "class, each step learns one class and forgets the others.",
         detects="Of 16 or more inputs that occur again, more than the threshold have another label; or in four steps "
-        "in a row all labels of the batch are equal, but differ from step to step.",
+        "in a row all labels of the batch are equal, but differ from step to step; or all labels so far, at least 128, "
+        "are one class, and a linear layer predicts it.",
         remedy="Shuffle inputs and labels together: DataLoader(TensorDataset(x, y), shuffle=True); with one "
         "permutation: i = torch.randperm(len(x)); x, y = x[i], y[i].",
         source="super-gradients#416 (sorted, not shuffled); TheDeepChecker tests data and labels in pairs",
@@ -48,6 +51,10 @@ class LabelsShuffledOrConstant(GraphCheck):
         super().__init__(threshold)
         self._labels: dict[tuple[float, ...], int] = {}
         self._again = self._other = 0
+        self._all: set[float] = set()
+        """The labels of all steps, two at most."""
+        self._labelled = 0
+        """How many there were."""
         self._step = -1
         self._here: set[float] = set()
         """The labels of the present step."""
@@ -66,6 +73,7 @@ class LabelsShuffledOrConstant(GraphCheck):
             where = moment.at(node=found.number, panel="batch")
             for what, evidence in (
                 *self._one_each(moment, found),
+                *(self._one_for_all(found) if len(several) == 1 else ()),
                 *(self._conflicts(data, found) if len(several) == 1 else ()),  # of several, which inputs are whose?
             ):
                 yield Seen(what, where, evidence)
@@ -84,6 +92,16 @@ class LabelsShuffledOrConstant(GraphCheck):
                 text = ", ".join(f"{each:g}" for each in every[-_STEPS:])
                 what = f"All labels of a batch are equal, batch for batch: {text}. The data are sorted by class."
                 yield what, {"samples": found.value.numel(), "batches": len(every)}
+
+    def _one_for_all(self, found: Labels) -> Iterator[tuple[str, dict[str, float | int | str]]]:
+        """Look for labels that are all one class, which a layer with a bias predicts."""
+        self._all |= {float(each) for each in found.value.aminmax()} if len(self._all) < 2 else set()
+        self._labelled += found.value.numel()
+        head = before(found.node)
+        head = before(head) if name_of(head) == "LogSoftmaxBackward0" and head is not None else head
+        if len(self._all) == 1 and self._labelled >= _LABELLED and name_of(head) == "AddmmBackward0":
+            what = f"All {self._labelled} labels so far are {next(iter(self._all)):g}, of {found.classes} classes."
+            yield what, {"samples": self._labelled, "classes": found.classes}
 
     def _end_step(self) -> None:
         if self._step >= 0 and self._sorted is not None:

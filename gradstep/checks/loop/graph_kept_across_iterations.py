@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -65,8 +65,8 @@ class GraphKeptAcrossIterations(Check):
         self._last: dict[tuple[object, ...], _Backward] = {}
         self._start = 0
         """The sequence number when it began to look."""
-        self._steps: list[int] = []
-        """The sequence numbers at the ends of steps."""
+        self._steps: dict[int, list[int]] = {}
+        """By the id of each optimizer, the sequence numbers at the ends of its steps."""
 
     def begins(self, moment: Moment) -> Iterable[Seen]:
         """Look at a forward, and at the graph of a backward."""
@@ -99,11 +99,12 @@ class GraphKeptAcrossIterations(Check):
         """Look at the script's variables after a step."""
         if moment.phase != "step":
             return
-        self._steps.append(_number())
+        steps = self._steps.setdefault(id(moment.optimizer), [])
+        steps.append(_number())
         if moment.count not in _AT:
             return
         for name, value in moment.find_variables():
-            spans = self._spans(value)
+            spans = _spans(value, steps)
             if len(spans) >= _SPANS:
                 kind = "is a sum over" if isinstance(value, Tensor) else f"is a {type(value).__name__} of tensors of"
                 what = f"{name} {kind} at least {len(spans)} iterations, and keeps the graph of each of them."
@@ -111,12 +112,12 @@ class GraphKeptAcrossIterations(Check):
                 remedy = remedy or f"Keep numbers: {name}.append(loss.item())."
                 yield Seen(what, moment.at(parameter=name, panel="loss"), {"iterations": len(spans)}, remedy)
 
-    def _spans(self, value: Any) -> set[int]:
-        """Return the steps between which the nodes behind a variable were made."""
-        several = list(value)[-64:] if type(value) in (list, tuple) and value else [value]
-        roots = [each.grad_fn for each in several if isinstance(each, Tensor) and each.grad_fn is not None]
-        numbers = [number for number in _numbers(roots) if number >= self._steps[0]] if roots else []
-        return {bisect_left(self._steps, number) for number in numbers}
+
+def _spans(value: Any, steps: list[int]) -> set[int]:
+    """Return the steps of an optimizer between which the nodes behind a variable were made."""
+    several = list(value)[-64:] if type(value) in (list, tuple) and value else [value]
+    roots = [each.grad_fn for each in several if isinstance(each, Tensor) and each.grad_fn is not None]
+    return {bisect_right(steps, number) for number in _numbers(roots) if number >= steps[0]}
 
 
 def _numbers(roots: list[Node]) -> Iterator[int]:

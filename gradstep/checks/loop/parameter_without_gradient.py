@@ -7,8 +7,12 @@ from collections.abc import Iterable
 from torch import nn
 
 from gradstep.checks.check import Check, Moment, Seen, listed
+from gradstep.checks.loop.ownership import untrained
 from gradstep.checks.order import Order
 from gradstep.values.findings import Rule
+
+_UNUSED = 12
+"""Steps in a row without a gradient of parameters that a batch may have left out, as experts or skipped layers."""
 
 
 class ParameterWithoutGradient(Check):
@@ -21,7 +25,8 @@ class ParameterWithoutGradient(Check):
         why="A parameter without a gradient is never updated. Its path to the loss is cut, or nothing uses it.",
         detects="At the threshold's number of steps in a row, parameters of the optimizer have .grad None and others "
         "have one. If they are the first of a model in train mode, the path is cut on the way (no_grad, .detach(), "
-        ".data, numpy): a warning; others may simply be unused: a hint.",
+        ".data, numpy): a warning; others may simply be unused: a hint, after twelve steps. Or none of the parameters "
+        "of an optimizer had a gradient in its first twelve steps.",
         remedy="Look for what cuts the path between them and the loss: torch.no_grad(), .detach(), .data, .numpy(); "
         "`why PARAMETER.grad is none` names the line.",
         source="torch documentation, 'Autograd mechanics'; cic#5",
@@ -43,21 +48,37 @@ class ParameterWithoutGradient(Check):
             self._order, self._without = moment.order, {}
         optimizer, several = moment.optimizer, list(moment.optimized())
         steps, before = self._without.get(id(optimizer), (0, {id(p) for _, p in several}))
-        if steps >= self.threshold or not before:
+        if not before or steps >= _UNUSED:
             return
         lost = {id(p): name for name, p in several if p.grad is None and p.requires_grad and id(p) in before}
         if len(lost) == len(several):
-            return  # a step without any gradient is another fault
+            yield from self._never(moment, list(lost.values()))
+            return
         self._without[id(optimizer)] = steps + 1, set(lost)
-        if steps + 1 == self.threshold and lost:
-            for name, root in moment.roots():
-                own = [lost[id(p)] for p in root.parameters() if id(p) in lost]
-                if own:
-                    cut = _is_cut(root, set(lost))
-                    what = f"{len(own)} parameters ({listed(own)}) had no gradient in {steps + 1} steps; "
-                    what += "all of the layers after them had one." if cut else "nothing seems to use them."
-                    where = moment.at(parameter=own[0], module=name, panel="model")
-                    yield Seen(what, where, {"parameters": len(own)}, severity=None if cut else "hint")
+        if lost and steps + 1 in (self.threshold, _UNUSED):
+            yield from self._found(moment, lost, steps + 1)
+
+    def _never(self, moment: Moment, names: list[str]) -> Iterable[Seen]:
+        """Look at a step without any gradient, of an optimizer that never had one."""
+        optimizer, order = moment.optimizer, moment.order
+        if id(optimizer) in self._without or not order.whole or order.thrown_away(set(names)):
+            return
+        number = order.steps[id(optimizer)] + 1
+        if number == _UNUSED <= order.backwards and not untrained(moment):  # else they are another model's
+            what = f"{type(optimizer).__name__} has made {number} steps, and none of its {len(names)} parameters "
+            what += f"({listed(names)}) ever had a gradient."
+            yield Seen(what, moment.at(parameter=names[0], panel="model"), {"parameters": len(names), "steps": number})
+
+    @staticmethod
+    def _found(moment: Moment, lost: dict[int, str], steps: int) -> Iterable[Seen]:
+        for name, root in moment.roots():
+            own = [lost[id(p)] for p in root.parameters() if id(p) in lost]
+            cut = bool(own) and _is_cut(root, set(lost))
+            if own and cut is (steps < _UNUSED):
+                what = f"{len(own)} parameters ({listed(own)}) had no gradient in {steps} steps; "
+                what += "all of the layers after them had one." if cut else "nothing seems to use them."
+                where = moment.at(parameter=own[0], module=name, panel="model")
+                yield Seen(what, where, {"parameters": len(own)}, severity=None if cut else "hint")
 
 
 def _is_cut(root: nn.Module, lost: set[int]) -> bool:

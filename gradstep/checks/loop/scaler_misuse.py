@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from torch.optim import Optimizer
 
-from gradstep.checks.check import Check, Moment, Seen
+from gradstep.checks.check import Check, Moment, Seen, listed
 from gradstep.checks.order import stage_of
 from gradstep.values.findings import Rule
 
@@ -21,7 +21,8 @@ class ScalerMisuse(Check):
         why="A scaled loss gives gradients that are thousands of times too large; scaler.step divides them, and "
         "scaler.update ends the iteration. Without one of them the step is wrong, or torch raises.",
         detects="optimizer.step() is called on gradients of a scaled loss that were not unscaled; scaler.step() "
-        "without a scaled loss since the last update(); scaler.step() or unscale_() twice without update().",
+        "without a scaled loss since the last update(), or on gradients to which a loss was added that was not scaled; "
+        "scaler.step() or unscale_() twice without update().",
         remedy="scaler.scale(loss).backward(); scaler.step(optimizer); scaler.update().",
         source="torch documentation, 'Automatic Mixed Precision examples'; torch/amp/grad_scaler.py",
     )
@@ -57,3 +58,18 @@ class ScalerMisuse(Check):
             what = "scaler.step() divides the gradients by the scale, and no loss was scaled since the last update."
             remedy = "Scale the loss: scaler.scale(loss).backward(), not loss.backward()."
             yield Seen(what, moment.at(panel="ledger"), remedy=remedy)
+        elif call.name in ("step", "unscale_") and stage == "READY":
+            yield from ScalerMisuse._mixed(moment)
+
+    @staticmethod
+    def _mixed(moment: Moment) -> Iterable[Seen]:
+        """Look for gradients of which a part was scaled, and a part was not."""
+        call, order = moment.of, moment.order
+        entry = moment.held.ledger.entry
+        mixed = [name for name in sorted(order.mixed & order.names_of(call.of)) if entry(name).added > 1]
+        scale = call.scaler.get_scale() if mixed and not order.written else 1.0
+        if scale != 1:
+            what = f"The gradients of {len(mixed)} parameters ({listed(mixed)}) are a sum of those of a scaled loss "
+            what += f"and of one that was not scaled: the latter are divided by the scale, {scale:g}."
+            remedy = "Scale each loss: scaler.scale(other_loss).backward()."
+            yield Seen(what, moment.at(panel="ledger"), {"scale": scale, "parameters": len(mixed)}, remedy)

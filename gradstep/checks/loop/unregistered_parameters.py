@@ -14,6 +14,8 @@ from gradstep.engine.observe.strays import leaves_of
 from gradstep.values.findings import Rule
 
 _OWN = frozenset({"_parameters", "_buffers", "_modules", "_non_persistent_buffers_set"})
+_SOME = 16
+"""Elements of a plain tensor that are compared."""
 _MOST = 10_000
 """Elements of a container that are looked at."""
 
@@ -28,7 +30,8 @@ class UnregisteredParameters(Check):
         why="A module registers layers that are attributes, not those in a plain list, tuple or dict. parameters(), "
         "state_dict() and to() leave them out, so no optimizer trains them.",
         detects="The graph of the loss reaches parameters that are in no model and no optimizer; they are in a list, "
-        "tuple or dict of a module, or differ from one forward to the next. A parameter that only the script holds, "
+        "tuple or dict of a module, or differ from one forward to the next, or are plain tensors, attributes of a "
+        "module, that nothing updates. A parameter that only the script holds, "
         "and that nothing updates, is a warning.",
         remedy="Register them: self.layers = nn.ModuleList([...]), nn.ModuleDict({...}) or nn.ParameterList([...]).",
         source="torch.nn.ModuleList documentation; pytorch#59925",
@@ -40,6 +43,8 @@ class UnregisteredParameters(Check):
         """The shapes of the parameters of unknown origin in the last graph, and they themselves."""
         self._versions: dict[int, int] = {}
         """The version counters of those that came again, by id."""
+        self._plain: dict[int, tuple[ref[Tensor], int, Tensor]] = {}
+        """By id, the plain tensors in the last graph that are attributes of modules: version, and some elements."""
 
     def begins(self, moment: Moment) -> Iterable[Seen]:
         """Look at the graph that a backward is about to run through."""
@@ -49,6 +54,7 @@ class UnregisteredParameters(Check):
         own |= {id(p) for p in parameters_of(moment.held.optimizers)}
         roots = [each.grad_fn for each in moment.of.outputs if isinstance(each, Tensor)]
         leaves = {id(leaf): leaf for root in roots for leaf in leaves_of(root)}
+        yield from self._plain_tensors(moment, {number for number in leaves if number not in own})
         strangers = {number: p for number, p in leaves.items() if number not in own and isinstance(p, nn.Parameter)}
         before, self._strangers = self._strangers, [(tuple(p.shape), ref(p)) for p in strangers.values()]
         if not strangers:
@@ -75,6 +81,22 @@ class UnregisteredParameters(Check):
             remedy = "Build layers in __init__, and call them in forward: self.fc = nn.Linear(...)."
             yield Seen(what, moment.at(panel="graph"), {"parameters": len(anew)}, remedy)
         yield from self._alone(moment, [p for p in left if all(p is not each for each in anew)], known)
+
+    def _plain_tensors(self, moment: Moment, others: set[int]) -> Iterable[Seen]:
+        """Look for tensors that are attributes of modules, that get gradients, and that nobody updates."""
+        before, self._plain = self._plain, {}
+        if not others:
+            return
+        for path, module, attribute, tensor in _plain_attributes(moment, others):
+            number, some = id(tensor), tensor.detach().reshape(-1)[:_SOME].clone()
+            self._plain[number] = ref(tensor), tensor._version, some
+            known, version, values = before.get(number, (None, 0, some))
+            same = known is not None and known() is tensor and version == tensor._version and values.equal(some)
+            if same and moment.held.point.steps and in_no_optimizer([(attribute, tensor)]):
+                what = f"self.{attribute} of {type(module).__name__} is a plain tensor that gets gradients: it is not "
+                what += "among the model's parameters, and no optimizer has it."
+                remedy = f"Make it a parameter: self.{attribute} = nn.Parameter(torch.tensor(...))."
+                yield Seen(what, moment.at(module=path, panel="model"), {"parameters": 1}, remedy)
 
     def _alone(self, moment: Moment, left: list[Tensor], known: list[tuple[Any, Tensor | None]]) -> Iterable[Seen]:
         """Yield the parameters of the script's own that stay the same, graph after graph."""
@@ -103,6 +125,15 @@ def _containers(moment: Moment) -> Iterator[tuple[str, nn.Module, str, list[Tens
                     found = list(_inside(value))
                     if found:
                         yield ".".join(filter(None, (name, path))), module, attribute, found
+
+
+def _plain_attributes(moment: Moment, others: set[int]) -> Iterator[tuple[str, nn.Module, str, Tensor]]:
+    """Yield the attributes of modules that are tensors, and neither parameters nor buffers."""
+    for name, root in moment.roots():
+        for path, module in root.named_modules():
+            for attribute, value in list(vars(module).items()):
+                if type(value) is Tensor and id(value) in others:
+                    yield ".".join(filter(None, (name, path))), module, attribute, value
 
 
 def _inside(value: Any, depth: int = 3) -> Iterator[Tensor]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from gradstep.checks.check import Check, Moment, Seen, listed
-from gradstep.checks.numbers.gradients import gradients, is_looked_at
+from gradstep.checks.numbers.gradients import Gradient, gradients, is_looked_at, largest
 from gradstep.values.findings import Rule
 
 _ALL = 3
@@ -22,7 +22,8 @@ class AllZeroGradient(Check):
         why="A weight with a gradient of zero does not learn: something before it in the backward (a dead ReLU, a "
         "clamp, a mask, a product with zero) passes nothing on.",
         detects="Every gradient of an optimizer is zero in three steps in a row; or those of the first weight and of "
-        "at least one other are, in the threshold's number of steps in a row, while the rest are not.",
+        "at least one other, or those of two weights that are zero themselves, are in the threshold's number of steps "
+        "in a row, while the rest are not.",
         remedy="Look at the Graph panel for the first node that passes zeros on; initialise only one of two stacked "
         "layers with zeros; replace a clamp by a smooth bound (torch.sigmoid).",
         source="LAVT-RIS#25 (two stacked layers of zeros); TheDeepChecker",
@@ -50,8 +51,16 @@ class AllZeroGradient(Check):
         if self._all[optimizer] >= _ALL:
             what = f"All {len(found)} gradients are zero, in {self._all[optimizer]} steps in a row."
             yield Seen(what, moment.at(panel="layers"), {"gradients": len(found), "of": len(found)})
-        elif len(lasting) > 1 and weights[0] in lasting:
+        elif len(lasting) > 1 and (weights[0] in lasting or len(stuck := _zeros(found, lasting)) > 1):
+            lasting = lasting if weights[0] in lasting else stuck
             steps = min(self._zeros[name] for name in lasting)
             what = f"The gradients of {listed(lasting)} are zero, in {steps} steps in a row; others are not."
             evidence = {"gradients": len(lasting), "of": len(found), "steps": steps}
             yield Seen(what, moment.at(parameter=lasting[0], panel="layers"), evidence)
+
+
+def _zeros(found: list[Gradient], names: list[str]) -> list[str]:
+    """Return those of some parameters that are zero throughout."""
+    several = [each for each in found if each.name in names]
+    sizes = largest([each.parameter.detach() for each in several])
+    return [each.name for each, size in zip(several, sizes, strict=True) if size == 0]

@@ -13,7 +13,8 @@ from gradstep.engine.numbers.nonfinite import numbers_of
 
 _ADAPTIVE = ("exp_avg_sq", "square_avg", "exp_inf", "sum", "row_var")
 """What optimizers that divide by the size of past gradients keep in their state."""
-
+_SETTINGS = ("betas", "centered", "rho", "etas", "lr_decay", "beta2_decay")
+"""What the constructors of such optimizers of torch take, and that of SGD does not."""
 
 _LARGE = 1 << 14
 """Elements of a gradient that are read at most."""
@@ -43,6 +44,8 @@ def is_adaptive(moment: Moment) -> bool:
     """Return whether the optimizer divides by the size of past gradients, so that their scale does not matter."""
     optimizer = moment.optimizer
     first: object = next(iter(optimizer.state.values()), None)
+    if not first:  # before its first step
+        return any(name in optimizer.defaults for name in _SETTINGS)
     return isinstance(first, dict) and any(name in first for name in _ADAPTIVE)
 
 

@@ -25,7 +25,8 @@ class HalfPrecisionUnderflow(Check):
         title="float16 gradients underflow to zero",
         why="float16 rounds numbers below 3e-8 to zero: small gradients vanish, and their weights are not trained.",
         detects=f"In {IN_A_ROW} sampled backwards in a row, more than the threshold of the elements of float16 "
-        "gradients are zero or below 2^-14. Rows that are zero throughout, as of an embedding, do not count.",
+        "gradients are zero or below 2^-14, or all of them are zero. Rows that are zero throughout, as of an "
+        "embedding, do not count.",
         remedy="Scale the loss: scaler = torch.amp.GradScaler(); scaler.scale(loss).backward(), or train in bfloat16.",
         source="Micikevicius et al. 2018, 'Mixed Precision Training', section 3.2 (loss scaling)",
         threshold=0.5,
@@ -36,6 +37,8 @@ class HalfPrecisionUnderflow(Check):
         """Begin with nothing seen."""
         super().__init__(threshold)
         self._runs: dict[str, int] = {}
+        self._empty = 0
+        """Sampled backwards in a row of which every float16 gradient is zero."""
 
     def ended(self, moment: Moment) -> Iterable[Seen]:
         """Look at the gradients of a backward."""
@@ -48,6 +51,10 @@ class HalfPrecisionUnderflow(Check):
         shares = torch.stack([_share(grad) for _, grad in half]).tolist()
         for (name, _), share in zip(half, shares, strict=True):
             self._runs[name] = self._runs.get(name, 0) + 1 if share > self.threshold else 0
+        self._empty = self._empty + 1 if len(half) > 1 and not any(bool(grad.any()) for _, grad in half) else 0
+        if self._empty >= IN_A_ROW:
+            what = f"All elements of {len(half)} float16 gradients are zero ({listed(name for name, _ in half)})."
+            yield Seen(what, moment.at(half[0][0], panel="layers"), {"share": 1.0, "parameters": len(half)})
         lost = {name: share for (name, _), share in zip(half, shares, strict=True) if self._runs[name] >= IN_A_ROW}
         if lost:
             worst = max(lost, key=lambda name: lost[name])

@@ -13,6 +13,10 @@ from gradstep.values.findings import Rule
 
 _ELEMENTS = 4096
 """Elements of a tensor that its scale is taken from."""
+_SHRINKS = 1e-3
+"""Biases keep the outputs of layers with torch's own initial weights far above this."""
+_INPUT = 0.1
+"""The scale of inputs below which outputs are those of the biases."""
 _LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
@@ -26,13 +30,13 @@ class InitialisationScale(Check):
         why="Activations that grow or shrink from layer to layer saturate or vanish, and so do the gradients on the "
         "way back.",
         detects="In the first forward, the standard deviation of a layer's output is the threshold times that of the "
-        "first layer's input, or the inverse. Outputs that are exactly zero, as of layers initialised with zeros on "
-        "purpose, are left out.",
+        "first layer's input, or a thousandth of it. Outputs that are exactly zero, as of layers initialised with "
+        "zeros on purpose, are left out.",
         remedy="Initialise for the fan-in: nn.init.kaiming_normal_(layer.weight, nonlinearity='relu'), or normalise "
         "between layers.",
         source="He et al. 2015, 'Delving Deep into Rectifiers' (variance kept from layer to layer); cs231n, 'Weight "
         "initialization'",
-        threshold=1000.0,
+        threshold=100.0,
         unit="times the standard deviation of the input",
     )
 
@@ -70,7 +74,7 @@ class InitialisationScale(Check):
         scales = torch.stack([scale for _, scale in outputs]).tolist()
         for (module, _), scale in zip(outputs, scales, strict=True):
             ratio = scale / start if start > 0 else 1.0
-            if scale > 0 and (ratio > self.threshold or ratio < 1 / self.threshold):
+            if scale > 0 and (scale > self.threshold * max(start, _INPUT) or ratio < _SHRINKS):
                 path = moment.held.paths.get(module, type(module).__name__)
                 what = f"{path} returns values with a standard deviation of {scale:.3g}, the input has {start:.3g}."
                 yield Seen(what, moment.at(module=path, panel="layers"), {"output": scale, "input": start})

@@ -19,8 +19,9 @@ class InitialisationSymmetric(Check):
         title="the units of a layer begin equal and stay equal",
         why="Units with equal weights get equal gradients, so the layer learns as if it had a single unit.",
         detects="After the first backward, all rows of a weight are bit-identical, and so are all rows of its "
-        "gradient, which is not zero. A zero-initialised layer whose rows get different gradients (LoRA, the last "
-        "layer of a classifier, a residual gate) is not flagged.",
+        "gradient, which is not zero; or all columns of both are, as the units of the layer before are equal. A "
+        "zero-initialised layer whose rows get different gradients (LoRA, the last layer of a classifier, a residual "
+        "gate) is not flagged.",
         remedy="Break the symmetry: nn.init.kaiming_uniform_(layer.weight) instead of nn.init.constant_.",
         source="Goodfellow, Bengio, Courville 2016, 'Deep Learning', section 8.4 (break symmetry between units)",
     )
@@ -33,14 +34,17 @@ class InitialisationSymmetric(Check):
             grad = parameter.grad
             if parameter.dim() < 2 or grad is None or grad.layout != parameter.layout or parameter.shape[0] < 2:
                 continue
-            if parameter.is_meta or not (_equal_rows(parameter) and _equal_rows(grad) and bool(grad.ne(0).any())):
+            if parameter.is_meta or not parameter.numel():
                 continue
-            rows = parameter.shape[0]
-            what = f"All {rows} rows of {name} are equal, and so are all {rows} rows of its gradient."
-            yield Seen(what, moment.at(name, panel="tensor"), {"rows": rows})
+            kind = next((word for word in ("rows", "columns") if _equal(parameter, word) and _equal(grad, word)), "")
+            if kind and bool(grad.ne(0).any()):
+                number = parameter.shape[0] if kind == "rows" else parameter.shape[1]
+                what = f"All {number} {kind} of {name} are equal, and so are all {number} {kind} of its gradient."
+                yield Seen(what, moment.at(name, panel="tensor"), {kind: number})
 
 
-def _equal_rows(tensor: Tensor) -> bool:
-    """Return whether all rows are equal; most tensors are told by their first two elements."""
-    flat = tensor.detach().flatten(1)
-    return bool(flat[0, 0] == flat[1, 0]) and bool((flat == flat[:1]).all())
+def _equal(tensor: Tensor, kind: str) -> bool:
+    """Return whether all rows, or all columns, are equal; of most tensors the first two elements differ."""
+    whole = tensor.detach()
+    flat = whole.flatten(1) if kind == "rows" else whole.transpose(0, 1).flatten(1)
+    return len(flat) > 1 and bool(flat[0, 0] == flat[1, 0]) and bool((flat == flat[:1]).all())

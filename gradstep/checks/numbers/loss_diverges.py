@@ -7,12 +7,14 @@ from collections.abc import Iterable
 from itertools import pairwise
 
 from gradstep.checks.check import Check, Moment, Seen
-from gradstep.checks.losses import losses
+from gradstep.checks.losses import losses, mean
+from gradstep.checks.patterns import BCE, NLL, REGRESSION, terms
 from gradstep.values.findings import Rule
 
 _FAST = 5
 """Losses in a row, each larger than the one before."""
 _GROWS = 10.0
+_DOUBLED = 2.0
 
 
 class LossDiverges(Check):
@@ -24,7 +26,8 @@ class LossDiverges(Check):
         title="the loss diverges",
         why="Each step makes the model worse: it overshoots the minimum and lands higher on the other side.",
         detects="The last five losses rise, each above the one before, or the largest of five is ten times that of "
-        "the five before, twice; and the last is above the threshold times the first. The losses of each backward "
+        "the five before, twice; and the last is above the threshold times the first. Or the optimizer maximizes, and "
+        "a cross entropy or regression loss has doubled in ten iterations. The losses of each backward "
         "call site are judged separately.",
         remedy="Lower lr, by ten at first; average the loss over the batch; normalise inputs and targets; clip: "
         "torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0).",
@@ -44,6 +47,19 @@ class LossDiverges(Check):
         if rises and past[0] > 0 and last[-1] > self.threshold * past[0]:
             what = f"The loss has risen from {past[0]:.3g} to {last[-1]:.3g}; 4 iterations ago it was {last[0]:.3g}."
             yield Seen(what, moment.at(panel="loss"), {"first": past[0], "now": last[-1]})
+        elif len(past) == 2 * _FAST and mean(last) > _DOUBLED * past[0] > 0 and _ascends(moment):
+            kind = type(moment.optimizer).__name__
+            what = f"{kind} maximizes the loss: it has risen from {past[0]:.3g} to {last[-1]:.3g}."
+            remedy = "Make the optimizer without maximize=True, or pass it minus the loss."
+            yield Seen(what, moment.at(panel="optimizer"), {"first": past[0], "now": last[-1]}, remedy)
+
+
+def _ascends(moment: Moment) -> bool:
+    """Return whether the optimizer maximizes a loss that is to be small."""
+    groups, graph = moment.optimizer.param_groups, moment.graph
+    if graph is None or not groups or not all(group.get("maximize") for group in groups):
+        return False
+    return all(node.name() in NLL | BCE | REGRESSION for _, node in terms(graph))
 
 
 def _swings(past: list[float]) -> bool:

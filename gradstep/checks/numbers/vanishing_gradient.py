@@ -14,6 +14,8 @@ _ADAPTIVE = 1e-3
 """What the threshold is scaled by for optimizers that scale gradients themselves: below Adam's eps of 1e-8."""
 _LASTS = {False: 3, True: 10}
 """Steps in a row that are looked at; more with an adaptive optimizer, for gates that open slowly."""
+_GROWS = 2.0
+"""Times its size that a gradient is after one step where it begins to flow."""
 
 
 class VanishingGradient(Check):
@@ -26,8 +28,9 @@ class VanishingGradient(Check):
         why="backward multiplies by the derivative of each layer: many factors below 1 leave almost nothing, and the "
         "first layers don't learn.",
         detects="The gradients of two weights or more are not zero, and in three steps in a row no element of them "
-        "is above the threshold or above 1e-4 of the largest element of any weight's gradient. With an optimizer "
-        "that divides by the size of past gradients: a thousandth of the threshold, in ten steps.",
+        "is above the threshold or above 1e-4 of the largest element of any weight's gradient, and they don't double "
+        "from one step to the next. With an optimizer that divides by the size of past gradients: a thousandth of the "
+        "threshold, in ten steps.",
         remedy="Use ReLU or GELU instead of sigmoid and tanh, add normalisation (nn.LayerNorm) or residual "
         "connections (x = x + layer(x)), and initialise for the activation: nn.init.kaiming_normal_(layer.weight).",
         source="SageMaker Debugger, rule VanishingGradient (1e-7); AutoTrainer (first to last below 1e-3); Glorot and "
@@ -39,6 +42,8 @@ class VanishingGradient(Check):
     def __init__(self, threshold: float | None = None) -> None:
         super().__init__(threshold)
         self._lasts = 0
+        self._most = 0.0
+        """The largest element of those that were gone in the step before."""
 
     def begins(self, moment: Moment) -> Iterable[Seen]:
         """Look at the gradients that a step is about to use."""
@@ -49,7 +54,9 @@ class VanishingGradient(Check):
         most = max(weights, key=lambda each: each.most, default=None)
         bound = self.threshold * (_ADAPTIVE if adaptive else 1)
         gone = [each for each in weights if most is not None and each.most < min(bound, _RATIO * most.most)]
-        self._lasts = self._lasts + 1 if len(gone) > 1 else 0
+        before, self._most = self._most, max((each.most for each in gone), default=0.0)
+        grows = 0 < _GROWS * before < self._most  # a gate that opens
+        self._lasts = self._lasts + 1 if len(gone) > 1 and not grows else 0
         if most is not None and self._lasts >= _LASTS[adaptive]:
             least = min(gone, key=lambda each: each.most)
             what = (
