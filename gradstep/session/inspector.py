@@ -78,9 +78,11 @@ from gradstep.views.training.timeline import timeline_view, with_inside
 from gradstep.views.why.inside import why_inside
 from gradstep.views.why.ledger import ledger_view
 from gradstep.views.why.view import why_view
+from gradstep.views.yielding import Waits, never
 from gradstep.workload import Workload
 
 _NODES = (LookNode, LookChain, LookContributions)
+_HURRIED = (LookTensor, LookLayers)
 
 
 class Inspector:
@@ -98,6 +100,8 @@ class Inspector:
         self.checker = Checker()
         self.copies: Callable[[], Workload] = lambda: copied(held)
         """Returns a copy of what is trained, for checks that run it."""
+        self.waits: Waits = never
+        """Returns whether a command waits for the present look to end."""
         self._past = False
         """True if this inspector is of a past point, where no phase is in progress."""
         self.timeline: Timeline | None = None
@@ -112,11 +116,11 @@ class Inspector:
         """What the tensor panel shows while nothing is selected: as last requested, or as set for a script."""
         self._opened: Selection | None = None
         """That, as a selection; resolved once for all views of one call of `look`."""
-        self._tensors = TensorViewer()
-        self._differences = DifferenceViewer()
+        self._tensors = TensorViewer(lambda: self.waits())
+        self._differences = DifferenceViewer(lambda: self.waits())
         self._graphs = GraphViewer(held)
         self._finds = FindViewer(held)
-        self._layers = LayersViewer(held)
+        self._layers = LayersViewer(held, lambda: self.waits())
         self._norms = Norms()
         """The norms at the present stop."""
         self._expiry = Expiry(held)
@@ -139,7 +143,7 @@ class Inspector:
     def travelled(self) -> None:
         """Drop what was recorded of earlier phases: the workload is at another point of its history."""
         self.checker.forget()
-        self._layers, self._norms = LayersViewer(self.held), Norms()
+        self._layers, self._norms = LayersViewer(self.held, lambda: self.waits()), Norms()
 
     def aside(self, held: Held | None = None) -> Inspector:
         """Return an inspector for a past point: it shares the names and the selection, but no caches.
@@ -157,6 +161,8 @@ class Inspector:
     def look(self, stop: int, requests: Sequence[Request]) -> tuple[View, ...]:
         """Return one view for each request; a `NoView` with the reason if it can't be made."""
         self._opened = None
+        if self._past:  # nothing measured there is kept for another request
+            requests = [replace(each, hurry=False) if isinstance(each, _HURRIED) else each for each in requests]
         if self._expiry.expired(stop) or not self.stepper.pauses:
             # without a screen, the caller may have written to a tensor without a change of its version counter
             carried = self._expiry.follows and self.stepper.pauses and not self._past
@@ -293,8 +299,8 @@ class Inspector:
                 return self._with_beside(self._losses.view(held, stop, request), request)
             case LookBatch():
                 return self._batches.view(stop, request)
-            case LookLayers():
-                return self._layers.view(stop, self._selected, self._norms)
+            case LookLayers(hurry):
+                return self._layers.view(stop, self._selected, self._norms, hurry and not held.script)
             case LookOptimizer(points):
                 return optimizer_view(held, stop, self._selected, points)
             case LookNode():

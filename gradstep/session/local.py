@@ -63,6 +63,7 @@ class Session(PythonApi):
         self._dropped: weakref.finalize[[PhaseStepper], Session] | None = None
         self._waiting: Callable[[str], None] | None = None
         self._interrupted: Callable[[], bool] = lambda: False
+        self._waits: Callable[[], bool] = lambda: False
         if isinstance(workload, str):
             problem = self.execute(cmd.Load(workload, 0 if seed is None else seed, device or "auto")).problem
             if problem is not None:
@@ -101,17 +102,24 @@ class Session(PythonApi):
         if self._executor is not None:
             self._executor.time_travel.timeline.end()
 
-    def can_pause(self, waiting: Callable[[str], None], interrupted: Callable[[], bool] = lambda: False) -> None:
+    def can_pause(
+        self,
+        waiting: Callable[[str], None],
+        interrupted: Callable[[], bool] = lambda: False,
+        waits: Callable[[], bool] = lambda: False,
+    ) -> None:
         """Allow pauses: phases that took long the last time are observed from now on, so that they can be paused.
 
         Args:
             waiting: called with the name of the op that a pause waits for.
             interrupted: returns whether the command was interrupted between two phases.
+            waits: returns whether a command waits for the present look to end.
         """
-        self._waiting, self._interrupted = waiting, interrupted
+        self._waiting, self._interrupted, self._waits = waiting, interrupted, waits
         if self._executor is not None:
             stepper, self._executor.interrupted = self._executor.inspector.stepper, interrupted
             stepper.pauses, stepper.waiting = True, waiting
+            self._executor.inspector.waits = waits
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -224,7 +232,7 @@ class Session(PythonApi):
             inspector, TimeTravel(inspector, self._history, load, self._progress), name, seed, self.log
         )
         if self._waiting is not None:
-            self.can_pause(self._waiting, self._interrupted)
+            self.can_pause(self._waiting, self._interrupted, self._waits)
 
     def _need(self) -> Executor:
         if self._executor is None:

@@ -145,6 +145,13 @@ def test_layers_say_what_is_not_known_yet():
     assert "No layers yet" in text(layers.draw(None, 40, 9))
 
 
+def test_layers_mark_an_update_that_is_still_measured():
+    view = LayersView(1, (LayerRow("0", "Linear", 1.0), LayerRow("1", "ReLU", zeros=0.5)), 3, due=True)
+    header, linear, relu = text(layers.draw(view, 90, 8)).splitlines()[:3]
+    assert linear[: header.index("update/weight") + len("update/weight")].endswith("…")
+    assert "…" not in relu
+
+
 def test_a_share_is_nothing_or_everything_only_when_it_is():
     shares = [0.0, 1e-9, 0.004, 0.5, 0.996, 1 - 1e-9, 1.0]
     assert [layers.percent(s) for s in shares] == ["0%", "<1%", "<1%", "50%", ">99%", ">99%", "100%"]

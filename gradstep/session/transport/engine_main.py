@@ -122,7 +122,7 @@ def _session(gate: Gate, history: int, offload: bool) -> ServedSession:
     except Exception as error:
         return _NoSession(_no_torch(error))
     session = Session(history=history, history_offload=offload, on_progress=lambda stage: gate.tell(Progress(stage)))
-    session.can_pause(lambda what: gate.tell(Waiting(what)), gate.interrupted)
+    session.can_pause(lambda what: gate.tell(Waiting(what)), gate.interrupted, gate.waits)
     return session
 
 

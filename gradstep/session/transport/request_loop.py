@@ -112,6 +112,10 @@ class Gate:
         """Return whether the running command was interrupted at a time when no call could be interrupted."""
         return 0 < self._number <= self._interrupted
 
+    def waits(self) -> bool:
+        """Return whether a message waits for the present one to be answered."""
+        return not self._orders.empty()
+
     def tell(self, event: Event) -> None:
         """Send an event. Call it on the thread of `serve`."""
         self._send(0, Notified(event))

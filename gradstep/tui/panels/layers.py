@@ -62,7 +62,7 @@ class _Columns:
     """The positions of the columns that fit; the bar takes the remaining width."""
 
     def __init__(self, view: LayersView, width: int) -> None:
-        self.width = width
+        self.width, self.due = width, view.due
         rows = view.rows
         self.scale = decades_of([row.grad for row in rows])
         end = width - 1
@@ -115,7 +115,8 @@ class _Columns:
         grad = numbers.norm(layer.grad) or ("frozen" if layer.frozen else "none" if layer.weight is not None else "")
         row.right(self.grad, grad, _tone(layer.grad))
         row.left(self.bar, bar(layer.grad, self.scale, self.cells), "dim")
-        row.right(self.ratio, numbers.norm(layer.ratio), _tone(layer.ratio))
+        ratio = "…" if self.due and layer.ratio is None and layer.weight is not None else numbers.norm(layer.ratio)
+        row.right(self.ratio, ratio, _tone(layer.ratio))
         if self.gauge and layer.weight is not None:
             near = layer.ratio is not None and 0.1 <= layer.ratio / TYPICAL <= 10
             gauge(row, self.gauge, layer.ratio, _RATIOS, TYPICAL, _GAUGE, "good" if near else "bright")
@@ -159,7 +160,12 @@ class LayersPanel(Panel[LayersView]):
 
     def request(self) -> Request:
         """Return the request for its view."""
-        return LookLayers()
+        return LookLayers(hurry=True)
+
+    @property
+    def due(self) -> bool:
+        """True until the update of a large model is measured."""
+        return self.view is not None and self.view.due
 
     @property
     def body(self) -> int:

@@ -14,6 +14,9 @@ from gradstep.values.views.drawn import Drawn
 class LookLayers(Struct, frozen=True, tag=True):
     """Ask for one row per module, in forward order. While requested, forwards count zero activations."""
 
+    hurry: bool = False
+    """True to return at once: the update of a large model is left for a second request."""
+
 
 class LayerRow(Struct, frozen=True):
     """A module that owns parameters, or whose output may be exactly zero, such as ReLU.
@@ -49,6 +52,8 @@ class LayersView(Drawn, frozen=True, tag=True):
     updated: int | None = None
     """The iteration of the observed step; None when no step was observed."""
     note: str = ""
+    due: bool = False
+    """True when the update is left for the next request."""
 
 
 # -- optimizer ---------------------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from gradstep.values.views.tensor import Quantity, Statistics, Window
 from gradstep.views.tensor.plane import Plane
 from gradstep.views.tensor.statistics import chunks, statistics
 from gradstep.views.training.changes import before
+from gradstep.views.yielding import Waits, never, yielding
 
 Past = Literal["kept", "same", "none", "unknown"]
 
@@ -126,21 +127,25 @@ def _square(values: Tensor) -> Tensor:
 
 
 # -- statistics --------------------------------------------------------------------------------------------------------
-def statistics_of(side: BeforeAfter, chosen: Cut, quantity: Quantity, bins: int) -> Statistics:
-    """Return the statistics of the shown quantity of a slice."""
+def statistics_of(side: BeforeAfter, chosen: Cut, quantity: Quantity, bins: int, waits: Waits = never) -> Statistics:
+    """Return the statistics of the shown quantity of a slice.
+
+    Raises:
+        YieldedError: a command waits.
+    """
     norm = side.now.is_floating_point() or side.now.is_complex() or side.now.is_quantized
     if quantity == "value" or (quantity == "change" and side.before is None):
         values, implied = stored(side.now, chosen)
         as_it_is = values.dtype in (torch.float32, torch.float64)
         read = None if as_it_is else lambda chunk: real(chunk[0])
-        return statistics(lambda: chunks([values], read), implied=implied, norm=norm, bins=bins)
+        return statistics(lambda: yielding(chunks([values], read), waits), implied=implied, norm=norm, bins=bins)
     if side.before is None:
         return Statistics(0)
     now, old = part(side.now, chosen), part(side.before, chosen)
     if side.is_same:
         return Statistics(now.numel(), 0.0, 0.0, 0.0, 0.0, 0.0 if norm else None, now.numel())
     read = changes if quantity == "change" else ratios
-    return statistics(lambda: chunks([now, old], read), norm=norm, bins=bins)
+    return statistics(lambda: yielding(chunks([now, old], read), waits), norm=norm, bins=bins)
 
 
 def changes(chunk: Sequence[Tensor]) -> Tensor:

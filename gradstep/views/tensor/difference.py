@@ -22,6 +22,7 @@ from gradstep.views.tensor.before_after import BeforeAfter, window_of
 from gradstep.views.tensor.goto import place_between
 from gradstep.views.tensor.measures import Measures
 from gradstep.views.tensor.view import framed
+from gradstep.views.yielding import Waits, never
 
 Missing = Literal["", "first", "second"]
 
@@ -29,8 +30,8 @@ Missing = Literal["", "first", "second"]
 class DifferenceViewer:
     """Makes views of a tensor at two points."""
 
-    def __init__(self) -> None:
-        self.measures = Measures()
+    def __init__(self, waits: Waits = never) -> None:
+        self.measures = Measures(waits)
 
     def view(self, timeline: Timeline, stop: int, look: LookTensor, between: Between) -> TensorView:
         """Return a window onto second minus first; where one side has no such tensor, onto the other.

@@ -10,6 +10,7 @@ from gradstep.engine.numbers.selection import Cut
 from gradstep.values.views.tensor import LookTensor, Quantity, Statistics
 from gradstep.views.expiry import version_of
 from gradstep.views.tensor.before_after import BeforeAfter, statistics_of
+from gradstep.views.yielding import Waits, YieldedError, never
 
 _QUICK = 1 << 21
 """Elements up to which statistics take no longer than a frame: they are computed at once even in a hurry."""
@@ -23,7 +24,8 @@ class _Known(NamedTuple):
 class Measures:
     """Computes statistics, and caches them for one stop."""
 
-    def __init__(self) -> None:
+    def __init__(self, waits: Waits = never) -> None:
+        self._waits = waits
         self._stop = -1
         self._point: Point | None = None
         self._known: dict[Hashable, _Known] = {}
@@ -47,9 +49,13 @@ class Measures:
         known = self._known.get(key)
         if known is not None and (not look.bins or known.bins == look.bins):
             return known.statistics
-        if look.hurry and side.now.numel() > _QUICK and key not in self._asked:
+        hurry = look.hurry and side.now.numel() > _QUICK
+        if hurry and key not in self._asked:
             self._asked.add(key)
             return None
-        made = statistics_of(side, chosen, quantity, look.bins)
+        try:
+            made = statistics_of(side, chosen, quantity, look.bins, self._waits if hurry else never)
+        except YieldedError:
+            return None
         self._known[key] = _Known(look.bins, made)
         return made

@@ -18,6 +18,7 @@ from gradstep.views.tensor.before_after import BeforeAfter, side_of, was_there, 
 from gradstep.views.tensor.measures import Measures
 from gradstep.views.tensor.plane import Plane, axes_of, plane_of
 from gradstep.views.why.formulas.find import would_give
+from gradstep.views.yielding import Waits, never
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,8 @@ class Selection:
 class TensorViewer:
     """Makes views of the selected tensor; measurements are cached as long as nothing can have changed."""
 
-    def __init__(self) -> None:
-        self._measures = Measures()
+    def __init__(self, waits: Waits = never) -> None:
+        self._measures = Measures(waits)
 
     def view(
         self, held: Held, stop: int, selection: Selection | None, tensor: Tensor | None, look: LookTensor

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import NamedTuple
 
 from torch import Tensor, nn
 
@@ -13,19 +15,37 @@ from gradstep.engine.held import Held
 from gradstep.engine.numbers.norms import has_norm, update_norms
 from gradstep.engine.observe.forward import is_zeroing
 from gradstep.values.views.training import LayerRow, LayersView
+from gradstep.views.expiry import version_of
 from gradstep.views.numbers import Norms
 from gradstep.views.training.zeros import FunctionalZeros
+from gradstep.views.yielding import Waits, YieldedError, never, yielding
+
+_QUICK = 1 << 24
+"""Elements up to which an update is measured right after its step: about 10 ms."""
+
+
+class _Step(NamedTuple):
+    """A tensor that a step wrote, with its contents before, until the update is measured."""
+
+    name: str
+    live: Tensor
+    before: Tensor
+    version: int
 
 
 class LayersViewer:
-    """Makes the view, and keeps what can only be measured right after a step: its update.
+    """Makes the view, and keeps what can only be measured before the next step: the update of the last one.
 
-    While zeros are recorded, every step is measured when it ends, so that the numbers are there when the panel is
-    shown; a session that never shows it pays nothing.
+    While zeros are recorded, every step is measured when it ends, or if that takes long at the second request after
+    it, so that the numbers are there when the panel is shown; a session that never shows it pays nothing.
     """
 
-    def __init__(self, held: Held) -> None:
-        self.held = held
+    def __init__(self, held: Held, waits: Waits = never) -> None:
+        self.held, self._waits = held, waits
+        self._left: deque[_Step] = deque()
+        """What the last step wrote that is not measured yet."""
+        self._left_at = -1
+        """The stop at which it was left for another request."""
         self._iteration: int | None = None
         self._steps = 0
         self._updates: dict[str, tuple[float | None, float | None]] = {}
@@ -39,17 +59,24 @@ class LayersViewer:
         if self.held.recording.zeros:
             with suppress(Exception):  # a failed measurement is not a failure of the phase: it is shown as not observed
                 self._observe()
+                if sum(step.live.numel() for step in self._left) <= _QUICK:
+                    self.fresh = self._measure(never)
 
-    def view(self, stop: int, selected: str, taken: Norms | None = None) -> LayersView:
+    def view(self, stop: int, selected: str, taken: Norms | None = None, hurry: bool = False) -> LayersView:
         """Return the rows.
 
         Args:
             stop: the number of the stop.
             selected: the name of the selected parameter.
             taken: the norms already computed for the same look.
+            hurry: True to leave the measuring of a large update for the next request at the stop.
         """
-        self._observe()
         taken = taken or Norms()
+        self._observe()
+        if hurry and self._left_at != stop and self._left:
+            self._left_at = stop
+        else:
+            taken.take(self._measure(self._waits if hurry else never))
         held, functional = self.held, self._functional.shares
         known = (self._iteration, self._steps) == (held.point.iteration, held.point.steps)
         modules = _in_forward_order(held)
@@ -80,7 +107,9 @@ class LayersViewer:
         rows += [(place, LayerRow(path, "relu()", zeros=share)) for place, path, share in functional]
         rows.sort(key=lambda pair: pair[0])
         note = "" if rows else "no module has a parameter"
-        return LayersView(stop, tuple(row for _, row in rows), self._iteration if known else None, note)
+        return LayersView(
+            stop, tuple(row for _, row in rows), self._iteration if known else None, note, bool(self._left)
+        )
 
     def _observe(self) -> None:
         held = self.held
@@ -90,12 +119,22 @@ class LayersViewer:
             return
         saved = held.saved.copies.of("weight")
         each = zip(saved.keys, saved.live, saved.copies, strict=True)
-        kept = [(name, live, copy) for (_, name), live, copy in each if has_norm(live)]
+        kept = [_Step(name, live, copy, version_of(live)) for (_, name), live, copy in each if has_norm(live)]
         if kept:
             self._iteration, self._steps = point.iteration, point.steps
-            measured = [(name, live, update_norms(live, beside(copy, live))) for name, live, copy in kept]
-            self._updates = {name: (found.change, found.before) for name, _, found in measured}
-            self.fresh = [(live, found.after) for _, live, found in measured]
+            self._updates, self._left = {}, deque(kept)
+
+    def _measure(self, waits: Waits) -> list[tuple[Tensor, float | None]]:
+        """Measure what is left of the last update, until a command waits; return the norms of the weights."""
+        weights: list[tuple[Tensor, float | None]] = []
+        with suppress(YieldedError):
+            for _ in yielding(range(len(self._left)), waits):
+                step = self._left.popleft()
+                if version_of(step.live) == step.version:  # nothing has written it since
+                    found = update_norms(step.live, beside(step.before, step.live))
+                    self._updates[step.name] = (found.change, found.before)
+                    weights.append((step.live, found.after))
+        return weights
 
 
 def _in_forward_order(held: Held) -> list[tuple[str, float, nn.Module]]:

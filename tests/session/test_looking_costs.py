@@ -1,0 +1,266 @@
+"""Looking costs what is looked at: what is read for a view, counted; and a command that waits is carried out first."""
+
+from __future__ import annotations
+
+import socket
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from gradstep.engine import bits
+from gradstep.session.local import Session
+from gradstep.session.transport.request_loop import Gate
+from gradstep.session.transport.wire import Close, Execute, Look, Order, frame
+from gradstep.values.commands import ACTS, Command, Show, line_of
+from gradstep.values.expressions import Name
+from gradstep.values.outcomes import Outcome, Stop
+from gradstep.values.views import LookLoss, LookModel, LookNames, LookState, LookTensor, LookWhy, NoView, Request
+from gradstep.values.views.findings import LookFindings
+from gradstep.values.views.graph import LookGraph
+from gradstep.values.views.inside import LookBreakpoints, LookSource
+from gradstep.values.views.ledger import LookLedger
+from gradstep.values.views.timeline import LookTimeline
+from gradstep.values.views.training import LookBatch, LookLayers
+from gradstep.views import numbers
+from gradstep.views.tensor import measures
+from gradstep.views.training import layers
+from gradstep.workload import Workload
+
+LOOP = ("forward", "backward", "step", "zero_grad")
+WITHOUT_WEIGHTS = (
+    *(LookLoss(), LookTimeline(), LookFindings(), LookNames(), LookState()),
+    *(LookGraph(), LookSource(), LookBreakpoints(), LookBatch()),
+)
+
+
+def session_of(width: int = 64) -> Session:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width))
+    batch = torch.randn(2, width), torch.randn(2, width)
+    session = Session(
+        Workload(model, nn.functional.mse_loss, lambda p: torch.optim.AdamW(p, lr=0.1), [batch]), history=1 << 24
+    )
+    session.can_pause(lambda _: None)  # as a screen does: nothing is written between two looks
+    session.execute(Show(Name("0.weight")))
+    return session
+
+
+class Reads(TorchDispatchMode):
+    """Counts how often each weight and `.grad` is read whole, by an operation of torch or a comparison of bits."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self.counted: Counter[str] = Counter()
+        self._names: dict[int, tuple[str, int]] = {}
+        for name, parameter in session.inspector.held.parameters:
+            for title, tensor in ((name, parameter), (f"{name}.grad", parameter.grad)):
+                if tensor is not None:
+                    self._names[tensor.data_ptr()] = title, tensor.nbytes
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        given = [each for each in torch.utils._pytree.tree_leaves((args, kwargs)) if isinstance(each, Tensor)]
+        shared = made.data_ptr() if isinstance(made, Tensor) else 0
+        for tensor in given:
+            if tensor.data_ptr() != shared or not tensor.numel():  # a view reads nothing
+                self.read(tensor.data_ptr(), tensor.nbytes)
+        return made
+
+    def read(self, pointer: int, size: int) -> None:
+        name, whole = self._names.get(pointer, ("", 0))
+        if name and size * 2 > whole:
+            self.counted[name] += 1
+
+
+@contextmanager
+def reads(session: Session, monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
+    mode, compare = Reads(session), bits._memcmp
+
+    def compared(one: int, other: int, size: int) -> int:
+        mode.read(one, size)
+        mode.read(other, size)
+        return int(compare(one, other, size))
+
+    with monkeypatch.context() as patched, mode:
+        patched.setattr(bits, "_memcmp", compared)
+        yield mode.counted
+
+
+@pytest.mark.parametrize("request_", WITHOUT_WEIGHTS, ids=lambda request: type(request).__name__)
+def test_a_view_without_weights_reads_none(request_: Request, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = session_of()
+    for phase in (*LOOP, *LOOP):
+        session.execute(ACTS[phase])
+        with reads(session, monkeypatch) as counted:
+            session.look(request_)
+        assert not counted, phase
+
+
+def test_tensor_reads_the_selection_and_its_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+    session = session_of()
+    for phase in (*LOOP, *LOOP):
+        session.execute(ACTS[phase])
+        with reads(session, monkeypatch) as counted:
+            session.look(LookTensor(4, 4))
+        assert counted.keys() <= {"0.weight", "0.weight.grad"}, phase
+
+
+def test_what_several_views_show_is_read_once_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    def looked(*requests: Request) -> list[Counter[str]]:
+        session, found = session_of(), []
+        session.look(*requests)
+        for phase in (*LOOP, *LOOP):
+            session.execute(ACTS[phase])
+            with reads(session, monkeypatch) as counted:
+                session.look(*requests)
+            found.append(counted)
+        return found
+
+    alone, together = looked(LookModel()), looked(LookModel(), LookWhy(), LookLedger(), LookLayers())
+    assert all(several <= one for several, one in zip(together, alone, strict=True))
+    assert max(times for counted in alone for times in counted.values()) == 2, "its norm, and whether it has changed"
+
+
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Grow by the name of each function that measures weights, whenever a view calls it."""
+    calls: list[str] = []
+
+    def counting(owner: Any, name: str) -> None:
+        real: Callable[..., Any] = getattr(owner, name)
+
+        def counted(*given: Any, **named: Any) -> Any:
+            calls.append(name)
+            return real(*given, **named)
+
+        monkeypatch.setattr(owner, name, counted)
+
+    counting(layers, "update_norms")
+    counting(measures, "statistics_of")
+    counting(numbers, "norms")
+    return calls
+
+
+def test_phases_measure_nothing_that_no_visible_panel_shows(measured: list[str]) -> None:
+    session = session_of()
+    for phase in (*LOOP, *LOOP):
+        session.execute(ACTS[phase])
+        session.look(LookLoss(), LookTimeline())
+    assert not measured
+    session.look(LookLoss(), LookLayers())
+    measured.clear()
+    for phase in LOOP:
+        session.execute(ACTS[phase])
+    assert measured == ["update_norms"] * 4, "once for each parameter"
+
+
+def test_what_takes_long_is_left_for_a_second_look_in_which_a_waiting_command_ends_it(
+    measured: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layers, "_QUICK", 0)
+    session, waits = session_of(), False
+    session.can_pause(lambda _: None, waits=lambda: waits)
+    look = LookLayers(hurry=True)
+    session.look(look)
+    for phase in ("forward", "backward", "step"):
+        session.execute(ACTS[phase])
+    measured.clear()
+    (first,) = session.look(look)
+    assert (first.due, first.updated, {row.update for row in first.rows}) == (True, 1, {None})
+    assert "update_norms" not in measured
+    waits = True
+    (second,) = session.look(look)
+    assert second.due
+    assert "update_norms" not in measured
+    waits = False
+    session.execute(ACTS["zero_grad"])  # the command that waited: it does not end the wait for the update
+    assert session.look(look)[0].due
+    (last,) = session.look(look)
+    assert not last.due
+    assert measured.count("update_norms") == 4
+    assert last.rows[0].update > 0
+
+
+def test_statistics_of_a_large_tensor_end_at_the_chunk_at_which_a_command_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(measures, "_QUICK", 0)
+    session, asked = session_of(), 0
+
+    def waits() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked == 2
+
+    session.can_pause(lambda _: None, waits=waits)
+    look = LookTensor(4, 4, bins=8, hurry=True)
+    for due, times in ((True, 0), (True, 2), (False, 4)):  # left for later; given up; two passes over one chunk
+        (view,) = session.look(look)
+        assert (view.due, view.statistics is None, asked) == (due, due, times)
+
+
+def test_a_weight_written_before_its_update_is_measured_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layers, "_QUICK", 0)
+    session = session_of()
+    session.look(LookLayers())
+    for phase in ("forward", "backward", "step"):
+        session.execute(ACTS[phase])
+    with torch.no_grad():
+        session.inspector.held.parameters[0][1].zero_()
+    first, _, last = session.look(LookLayers())[0].rows
+    assert first.update != last.update
+    assert last.update > 0
+
+
+def test_a_past_stop_has_its_statistics_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measures, "_QUICK", 0)
+    session = session_of()
+    session.execute(ACTS["forward"])
+    (view,) = session.look(LookTensor(4, 4, hurry=True), at=1)
+    assert not view.due
+    assert view.statistics.norm > 0
+
+
+class Patient:
+    """A session whose first look takes until a command waits."""
+
+    running = False
+    stop = Stop()
+
+    def __init__(self) -> None:
+        self.screen, engine = socket.socketpair()
+        self.gate = Gate(engine, pause=lambda: None)
+        self.done: list[str] = []
+
+    def send(self, number: int, order: Order) -> None:
+        self.screen.sendall(frame(number, order))
+
+    def execute(self, command: Command) -> Outcome:
+        self.done.append(line_of(command))
+        return Outcome(command, self.stop)
+
+    def look(self, *requests: Request, at: int = 0) -> tuple[NoView, ...]:
+        if not self.done:
+            self.send(2, Execute(ACTS["forward"]))
+            self.send(3, Look(requests))
+            self.send(4, Close())
+            while not self.gate.waits():
+                pass
+        self.done.append("look")
+        return tuple(NoView(at, "") for _ in requests)
+
+
+def test_a_message_that_arrives_during_a_look_ends_its_wait_and_is_the_next() -> None:
+    session = Patient()
+    assert not session.gate.waits()
+    session.send(1, Look((LookLoss(),)))
+    session.gate.serve(session)
+    session.gate.close()
+    session.screen.close()
+    assert session.done == ["look", "forward", "look"]
