@@ -122,7 +122,7 @@ class Order:
             self.scaled, self.unscaled, self.mixed = set(), set(), set()
             self._tensors, self._left = dict(held.parameters), []
         if phase == "clip":
-            self._clipped = True
+            self._clipped = self._clipped or bool(of.gradients)
         elif phase == "scheduler":
             self._scheduler(type(of.scheduler).__name__, of.scheduler.optimizer)
         elif phase == "scaler":

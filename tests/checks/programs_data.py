@@ -286,3 +286,51 @@ def images_of_mostly_one_class() -> None:
     net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 3))
     batches = [(torch.randn(40, 1, 8, 8), (torch.arange(40) == 0).long()) for _ in range(5)]
     _fit(net, batches)
+
+
+# -- labels-shuffled-or-constant, all one class
+@broken("labels-shuffled-or-constant", also=("class-imbalance",))
+def a_threshold_that_nothing_passes() -> None:
+    """Every label is 0."""
+    x, _ = _classes(256)
+    _adam(_net(2), x, (x.sum(1) > 1000).long(), iterations=6)
+
+
+# -- batch-first-missing
+class Sentiment(nn.Module):
+    """A recurrent layer, and a class for each sequence."""
+
+    def __init__(self, *, batch_first: bool, transposes: bool = False) -> None:
+        super().__init__()
+        self.transposes = transposes
+        self.rnn, self.head = nn.GRU(4, 8, batch_first=batch_first), nn.Linear(8, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.transposes:
+            x = x.transpose(0, 1)
+        states = self.rnn(x)[0]
+        logits: Tensor = self.head(states[-1] if self.transposes else states[:, -1])
+        return logits
+
+
+def _sequences(net: nn.Module) -> None:
+    x = torch.randn(32, 10, 4)
+    _adam(net, x, (x.sum((1, 2)) > 0).long(), iterations=8)
+
+
+@broken("batch-first-missing", source="dqn-pytorch#1")
+def the_state_runs_over_the_samples() -> None:
+    """batch_first is False by default."""
+    _sequences(Sentiment(batch_first=False))
+
+
+@healthy
+def the_batch_comes_first() -> None:
+    """batch_first=True."""
+    _sequences(Sentiment(batch_first=True))
+
+
+@healthy
+def the_batch_is_transposed() -> None:
+    """Time comes first, and there is one label a sequence."""
+    _sequences(Sentiment(batch_first=False, transposes=True))

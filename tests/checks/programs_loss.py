@@ -446,3 +446,50 @@ def attention_pools_the_samples() -> None:
         opt.zero_grad()
         F.cross_entropy(head(pooled)[None], torch.tensor([i % 3])).backward()
         opt.step()
+
+
+# -- view-for-permute --------------------------------------------------------------------------------------------------
+
+
+def _attention(how: str) -> None:
+    heads, head = nn.Linear(8, 8), nn.Linear(8, 5)
+    opt = torch.optim.Adam([*heads.parameters(), *head.parameters()], lr=0.01)
+    for _ in range(6):
+        x, y = torch.randn(4, 6, 8), torch.randint(0, 5, (4, 6))
+        q = heads(x)
+        q = q.view(4, 2, 6, 4) if how == "split" else q.view(4, 6, 2, 4).transpose(1, 2)
+        out = (q @ q.transpose(2, 3)).softmax(3) @ q
+        out = out.reshape(4, 6, 8) if how == "merged" else out.transpose(1, 2).reshape(4, 6, 8)
+        opt.zero_grad()
+        F.cross_entropy(head(out).flatten(0, 1), y.flatten()).backward()
+        opt.step()
+
+
+@broken("view-for-permute", source="zhouhaoyi/Informer2020#59")
+def heads_are_merged_without_a_transpose() -> None:
+    """(batch, heads, time, size) becomes (batch, time, heads * size)."""
+    _attention("merged")
+
+
+@broken("view-for-permute")
+def heads_are_split_without_a_transpose() -> None:
+    """(batch, time, heads * size) becomes (batch, heads, time, size)."""
+    _attention("split")
+
+
+@broken("view-for-permute")
+def channels_are_moved_by_a_view() -> None:
+    """(batch, height, width, channels) becomes (batch, channels, height, width)."""
+    embed, conv = nn.Linear(1, 3), nn.Conv2d(3, 4, 3)
+    opt = torch.optim.Adam([*embed.parameters(), *conv.parameters()], lr=0.01)
+    for _ in range(6):
+        x, y = torch.randn(8, 6, 5, 1), torch.randint(0, 4, (8,))
+        opt.zero_grad()
+        F.cross_entropy(conv(embed(x).view(8, 3, 6, 5)).mean((2, 3)), y).backward()
+        opt.step()
+
+
+@healthy
+def heads_are_transposed() -> None:
+    """As it should be."""
+    _attention("")

@@ -367,3 +367,108 @@ def one_sample_with_frozen_statistics() -> None:
     net[1].eval()
     for i in range(4):
         _train(net, opt, x[: 1 if i == 3 else 8], y[: 1 if i == 3 else 8])
+
+
+# -- dropout-in-evaluation ---------------------------------------------------------------------------------------------
+
+
+class Dropped(nn.Module):
+    """Two layers, with dropout between them as `how` says."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.first, self.last, self.how = nn.Linear(8, 16), nn.Linear(16, 3), how
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = F.relu(self.first(x))
+        if self.how == "functional":
+            h = F.dropout(h, 0.3)
+        elif self.how == "built":
+            h = nn.Dropout(0.3)(h)
+        elif self.how == "told":
+            h = F.dropout(
+                h,
+                p=0.3,
+                training=self.training,
+            )
+        elif self.how == "meant":
+            h = F.dropout(h, 0.3, True)
+        logits: Tensor = self.last(h)
+        return logits
+
+
+def _trained_and_evaluated(how: str) -> None:
+    net = Dropped(how)
+    opt, (x, y) = torch.optim.SGD(net.parameters(), lr=0.05), _data_of_8()
+    for _ in range(3):
+        net.train()
+        for _ in range(2):
+            opt.zero_grad()
+            F.cross_entropy(net(x), y).backward()
+            opt.step()
+        net.eval()
+        with torch.no_grad():
+            net(x)
+
+
+def _data_of_8() -> tuple[Tensor, Tensor]:
+    return torch.randn(32, 8), torch.randint(0, 3, (32,))
+
+
+@broken("dropout-in-evaluation", source="rixwew/pytorch-fm#21")
+def functional_dropout_is_not_told_the_mode() -> None:
+    """training=True is the default."""
+    _trained_and_evaluated("functional")
+
+
+@broken("dropout-in-evaluation", source="yangze0930/NTS-Net#14")
+def dropout_is_built_in_forward() -> None:
+    """eval() does not reach it."""
+    _trained_and_evaluated("built")
+
+
+@healthy
+def functional_dropout_is_told_the_mode() -> None:
+    """Over several lines."""
+    _trained_and_evaluated("told")
+
+
+@healthy
+def functional_dropout_is_on_for_samples_of_the_posterior() -> None:
+    """Monte Carlo dropout: True is passed on purpose."""
+    _trained_and_evaluated("meant")
+
+
+# -- frozen-batchnorm-updates ------------------------------------------------------------------------------------------
+
+
+def _frozen(how: str) -> None:
+    body = nn.Sequential(nn.Linear(8, 16), nn.BatchNorm1d(16, affine=how != "plain"), nn.ReLU())
+    net = nn.Sequential(body, nn.Linear(16, 3))
+    body.requires_grad_(requires_grad=False)
+    opt, (x, y) = torch.optim.SGD(net[1].parameters(), lr=0.05), _data_of_8()
+    for _ in range(7):
+        net.train()
+        if how == "eval":
+            body.eval()
+        opt.zero_grad()
+        F.cross_entropy(net(x), y).backward()
+        opt.step()
+
+
+@broken("frozen-batchnorm-updates", source="pgniewko/gt-pyg#112")
+def a_frozen_backbone_in_train_mode() -> None:
+    """requires_grad is False, and net.train() is called in each epoch."""
+    _frozen("train")
+
+
+@healthy
+def a_frozen_backbone_kept_in_eval() -> None:
+    """The backbone is set to eval after each net.train()."""
+    _frozen("eval")
+
+
+@healthy
+def statistics_without_weights() -> None:
+    """affine=False: there is nothing to freeze."""
+    _frozen("plain")

@@ -624,3 +624,114 @@ def amp_with_a_sum_of_scaled_losses() -> None:
             ((scaler.scale(F.cross_entropy(out, y[i::2])) + scaler.scale(0.1 * out.pow(2).mean())) / 2).backward()
         scaler.step(opt)
         scaler.update()
+
+
+@broken("clip-before-backward", source="Cranial-XIX/FAMO#4")
+def clipped_before_there_are_gradients() -> None:
+    """The call is one line too early."""
+    net, opt, x, y = classifier()
+    for _ in range(4):
+        opt.zero_grad()
+        loss = F.cross_entropy(net(x), y)
+        nn.utils.clip_grad_norm_(net.parameters(), 0.5)
+        loss.backward()
+        opt.step()
+
+
+@broken("clip-before-backward")
+def zeros_are_clipped() -> None:
+    """The gradients were cleared to zeros."""
+    net, opt, x, y = classifier()
+    for _ in range(4):
+        opt.zero_grad(set_to_none=False)
+        nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        F.cross_entropy(net(x), y).backward()
+        opt.step()
+
+
+@healthy
+def clipped_before_and_after_each_micro_batch() -> None:
+    """A hook of the loop clips in each micro-batch, also before the first backward."""
+    net, opt, x, y = classifier()
+    for i in range(12):
+        nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        (F.cross_entropy(net(x), y) / 2).backward()
+        nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        if i % 2:
+            opt.step()
+            opt.zero_grad()
+
+
+@broken("plateau-wrong-mode", source="md-mohaiminul/ViS4mer#4")
+def the_accuracy_is_to_fall() -> None:
+    """mode='min' is the default."""
+    net, opt, x, y = classifier()
+    scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(opt, patience=1)
+    for _ in range(4):
+        opt.zero_grad()
+        F.cross_entropy(net(x), y).backward()
+        opt.step()
+        val_acc = float((net(x).argmax(1) == y).float().mean())
+        scheduler.step(val_acc)
+
+
+@broken("plateau-wrong-mode")
+def the_loss_is_to_rise() -> None:
+    """mode='max' with a dictionary of metrics."""
+    net, opt, x, y = classifier()
+    scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(opt, mode="max")
+    for _ in range(4):
+        opt.zero_grad()
+        loss = F.cross_entropy(net(x), y)
+        loss.backward()
+        opt.step()
+        metrics = {"val_loss": loss.item()}
+        scheduler.step(metrics["val_loss"])
+
+
+@healthy
+def plateaus_in_the_right_modes() -> None:
+    """A loss that is to fall, an accuracy that is to rise, and an error rate from an accuracy."""
+    net, opt, x, y = classifier()
+    falls = torch.optim.lr_scheduler.ReduceLROnPlateau(opt)
+    rises = torch.optim.lr_scheduler.ReduceLROnPlateau(opt, mode="max")
+    for _ in range(4):
+        opt.zero_grad()
+        loss = F.cross_entropy(net(x), y)
+        loss.backward()
+        opt.step()
+        accuracy = float((net(x).argmax(1) == y).float().mean())
+        falls.step(loss.item())
+        rises.step(accuracy)
+        falls.step(1 - accuracy)
+
+
+@broken("optimizer-recreated", source="alan-turing-institute/deepsensor#47")
+def an_optimizer_for_each_epoch() -> None:
+    """SGD with momentum."""
+    net, _, x, y = classifier()
+    for _ in range(5):
+        opt = torch.optim.SGD(net.parameters(), lr=0.05, momentum=0.9)
+        for _ in range(2):
+            opt.zero_grad()
+            F.cross_entropy(net(x), y).backward()
+            opt.step()
+
+
+@healthy
+def optimizers_take_turns() -> None:
+    """Two optimizers of the same parameters, and one for each of five models."""
+    net, _, x, y = classifier()
+    fast, slow = torch.optim.Adam(net.parameters(), lr=0.01), torch.optim.Adam(net.parameters(), lr=0.001)
+    for i in range(8):
+        opt = fast if i % 2 else slow
+        opt.zero_grad()
+        F.cross_entropy(net(x), y).backward()
+        opt.step()
+    for _ in range(5):
+        other, _, x, y = classifier()
+        opt = torch.optim.Adam(other.parameters(), lr=0.01)
+        for _ in range(2):
+            opt.zero_grad()
+            F.cross_entropy(other(x), y).backward()
+            opt.step()

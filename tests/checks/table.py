@@ -30,9 +30,10 @@ CORRECTIONS = (
     "`heldout_control/gradient_reversal`: its loss really went to NaN; lr is 0.02 in place of 0.05.",
     "`heldout_numbers/where_does_not_hide_the_nan`: the gradient of log is finite below 0, so there was no NaN; it is "
     "sqrt now.",
-    "Four programs of `heldout_other.py` called their fault by the name of a rule that there is not. It is found under "
-    "another name: `batches_sorted_by_class`, `last_micro_batches_cleared`, `epoch_scheduler_stepped_every_batch`, "
-    "`pixels_divided_by_255_twice`.",
+    "Four programs of `heldout_other.py` called their fault by the name of a rule that there is not, and it is found "
+    "under the name of another: `batches_sorted_by_class`, `last_micro_batches_cleared`, "
+    "`epoch_scheduler_stepped_every_batch`, `pixels_divided_by_255_twice`. (For most others in that file there are "
+    "rules now.)",
     "Consequences that were not foreseen are declared: weights-unchanged of `twelve_sigmoid_layers`, dead-relu of "
     "`two_stacked_layers_zeroed`, all-zero-gradient of `pixels_from_0_to_255`.",
 )

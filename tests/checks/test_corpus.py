@@ -12,15 +12,6 @@ MISSED = {
     "heldout_numbers/adam_with_the_rate_of_sgd": "found as update-ratio-high",
     "heldout_numbers/sgd_with_the_rate_of_fine_tuning": "found as update-ratio-low",
     "heldout_numbers/penalty_that_drowns_the_error": "the penalty is less than a thousand times the error",
-    "heldout_other/dropout_built_in_forward": "there is no rule for it",
-    "heldout_other/functional_dropout_without_training": "there is no rule for it",
-    "heldout_other/frozen_backbone_whose_statistics_move": "there is no rule for it",
-    "heldout_other/reduce_on_plateau_of_accuracy_in_min_mode": "there is no rule for it",
-    "heldout_other/clipped_before_backward": "there is no rule for it",
-    "heldout_other/clipped_in_the_training_step": "there is no rule for it",
-    "heldout_other/attention_output_viewed_for_permuted": "there is no rule for it",
-    "heldout_other/lstm_fed_batch_first": "there is no rule for it",
-    "heldout_other/optimizer_made_anew_every_epoch": "there is no rule for it",
     "heldout_other/tied_head_reinitialised": "nothing is left of the tie when training begins",
 }
 """Held-out programs whose fault is not found, and why."""

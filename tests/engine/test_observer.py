@@ -246,6 +246,7 @@ def test_clipping_schedulers_and_scalers_are_observed_however_they_were_imported
         SchedulerSteps: lambda event: seen.append(type(event.scheduler).__name__),
     }
     with observe(kinds):
+        nn.utils.clip_grad_norm_(net.parameters(), 1.0)  # every .grad is None
         schedulers.ExponentialLR(optimizer, 0.9)  # its constructor steps it, which is not a call of the user's
         scaler.scale(net(X).sum()).backward()
         scaler.unscale_(optimizer)
@@ -255,7 +256,17 @@ def test_clipping_schedulers_and_scalers_are_observed_however_they_were_imported
         scaler.step(optimizer)
         scaler.update()
         schedule.step()
-    assert seen == ["scale", "unscale_", "clips 4", "clips 2", "step", "update", "SequentialLR", "ConstantLR"]
+    assert seen == [
+        "clips 0",
+        "scale",
+        "unscale_",
+        "clips 4",
+        "clips 2",
+        "step",
+        "update",
+        "SequentialLR",
+        "ConstantLR",
+    ]
 
 
 def test_a_step_that_is_observed_writes_no_more_than_before() -> None:

@@ -199,6 +199,7 @@ class GradientsClipped(NamedTuple):
     """`clip_grad_norm_` or `clip_grad_value_` is about to write gradients."""
 
     gradients: tuple[Tensor, ...]
+    """Empty where every `.grad` is None."""
 
 
 class SchedulerSteps(NamedTuple):

@@ -59,6 +59,13 @@ def _group_to_clip(tensors: Any, *args: Any) -> Any:
     return _CLIPPING.own(tensors, *args)
 
 
+def _norm_to_clip(tensors: Any, *args: Any, **kwargs: Any) -> Any:
+    """Stand in the place of what computes the norm of the gradients, which is called where there are none too."""
+    if not tensors and sys._getframe(1).f_code.co_name == "clip_grad_norm_":
+        emit(stream.GradientsClipped(()))
+    return _NORM.own(tensors, *args, **kwargs)
+
+
 def _scheduler_step(of: type) -> Replacement:
     """Return the replacement of `step` of a scheduler's class."""
 
@@ -95,6 +102,7 @@ _ZEROED: frozenset[type] = frozenset({stream.ZeroEntered, stream.Zeroed})
 _CLIPPING = Replacement(
     frozenset({stream.GradientsClipped}), clip_grad, "_group_tensors_by_device_and_dtype", _group_to_clip
 )
+_NORM = Replacement(frozenset({stream.GradientsClipped}), clip_grad, "_get_total_norm", _norm_to_clip)
 _OPTIMIZER_ZERO_GRAD = Replacement(_ZEROED, Optimizer, "zero_grad", _optimizer_zero_grad)
 _MODULE_ZERO_GRAD = Replacement(_ZEROED, nn.Module, "zero_grad", _module_zero_grad)
 HOOKS: tuple[Hook | Replacement, ...] = (
@@ -108,6 +116,7 @@ HOOKS: tuple[Hook | Replacement, ...] = (
         if isinstance(each, type) and issubclass(each, lr_scheduler.LRScheduler) and "step" in vars(each)
     ],
     _CLIPPING,
+    _NORM,
     _OPTIMIZER_ZERO_GRAD,
     _MODULE_ZERO_GRAD,
 )

@@ -11,7 +11,7 @@ from weakref import ref
 from torch import Tensor, nn
 
 from gradstep.checks.check import Check, Moment, Seen
-from gradstep.checks.loop.modes import counted, layers_with_modes
+from gradstep.checks.modes.layers import counted, layers_with_modes
 from gradstep.values.findings import Rule, Where
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from torch import nn
 
 from gradstep.checks.check import Check, Moment, Seen, sampled
-from gradstep.checks.loop.modes import counted, layers_with_modes
+from gradstep.checks.modes.layers import counted, layers_with_modes
 from gradstep.values.findings import Rule
 
 

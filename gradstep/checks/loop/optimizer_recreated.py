@@ -1,0 +1,53 @@
+"""`optimizer-recreated`: an optimizer is built anew again and again, and loses what it has averaged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from weakref import ref
+
+from torch.optim import Optimizer
+
+from gradstep.checks.check import Check, Moment, Seen
+from gradstep.values.findings import Rule
+
+_TIMES = 4
+"""Optimizers of the same parameters: fewer may be stages of a training."""
+
+
+class OptimizerRecreated(Check):
+    """Follows the optimizers of the same parameters, one after the other."""
+
+    rule = Rule(
+        id="optimizer-recreated",
+        severity="hint",
+        title="the optimizer is built anew",
+        why="A new optimizer begins without momentum and without Adam's averages, so its first steps are those of the "
+        "first iteration; and a scheduler still changes the lr of the old one.",
+        detects="The fourth optimizer of the same parameters makes its first step, and keeps averages of gradients.",
+        remedy="Build the optimizer once, before the loop over epochs.",
+        source="torch.optim documentation, 'Constructing it'; deepsensor#47",
+    )
+
+    def __init__(self, threshold: float | None = None) -> None:
+        super().__init__(threshold)
+        self._built: dict[frozenset[int], list[ref[Optimizer]]] = {}
+        """By the ids of the parameters, the optimizers that have stepped."""
+        self._last: ref[Optimizer] | None = None
+
+    def ended(self, moment: Moment) -> Iterable[Seen]:
+        """Look at an optimizer's step."""
+        optimizer = moment.of
+        if moment.phase != "step" or not isinstance(optimizer, Optimizer) or optimizer is (self._last and self._last()):
+            return
+        self._last = ref(optimizer)
+        own = frozenset(id(p) for group in optimizer.param_groups for p in group["params"])
+        built = self._built.setdefault(own, [])
+        if not optimizer.state or any(each() is optimizer for each in built):
+            return
+        built.append(self._last)
+        if len(built) == _TIMES:
+            what = (
+                f"{type(optimizer).__name__} is the optimizer number {_TIMES} of the same {len(own)} parameters: each "
+            )
+            what += "began without the averages of the one before."
+            yield Seen(what, moment.at(panel="optimizer"), {"optimizers": _TIMES, "parameters": len(own)})
