@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Iterable, Sequence
 
 import torch
 import xxhash
@@ -24,6 +25,20 @@ def words(tensor: Tensor) -> Tensor:
 
 def same_bits(one: Tensor, other: Tensor) -> bool:
     """Return whether two tensors of any layout are bitwise equal, with the same shape and dtype."""
+    found = _same(one, other)
+    return bool(found) if isinstance(found, Tensor) else found
+
+
+def all_same_bits(pairs: Iterable[tuple[Tensor, Tensor]]) -> list[bool]:
+    """Return `same_bits` of each pair; what is on another device is compared there, and read all at once."""
+    found = [_same(one, other) for one, other in pairs]
+    there = [each for each in found if isinstance(each, Tensor)]
+    answers = iter(numbers_in(there))
+    return [bool(next(answers)) if isinstance(each, Tensor) else each for each in found]
+
+
+def _same(one: Tensor, other: Tensor) -> bool | Tensor:
+    """Return whether two tensors are bitwise equal; of dense ones on another device than the CPU, as a tensor there."""
     if one.dtype != other.dtype or one.layout != other.layout or one.is_nested != other.is_nested:
         return False
     if one.is_nested:
@@ -36,9 +51,35 @@ def same_bits(one: Tensor, other: Tensor) -> bool:
     other = beside(other, one)
     if one.layout is not torch.strided:
         return tensor_bytes(one) == tensor_bytes(other)
-    if one.is_cpu and other.is_cpu and one.stride() == other.stride() and _is_solid(one):
+    if not on_host(one):
+        return (words(one) == words(other)).all()
+    if one.stride() == other.stride() and _is_solid(one):
         return not _memcmp(one.data_ptr(), other.data_ptr(), one.nbytes)  # several times faster than torch.equal
     return torch.equal(words(one), words(other))
+
+
+def on_host(tensor: Tensor) -> bool:
+    """Return whether the host can read a tensor without waiting for a device."""
+    return tensor.is_cpu
+
+
+def numbers_in(tensors: Sequence[Tensor]) -> list[float]:
+    """Return tensors of one element as numbers; the host waits once for each device, however many there are."""
+    found = [0.0] * len(tensors)
+    places: dict[tuple[torch.device, torch.dtype | None], list[int]] = {}
+    for place, tensor in enumerate(tensors):
+        if on_host(tensor):
+            found[place] = float(tensor)
+            continue
+        alone = tensor.dtype if tensor.device.type == "mps" else None  # which has no float64
+        places.setdefault((tensor.device, alone), []).append(place)
+    for there in places.values():
+        several = [tensors[place] for place in there]
+        if len({tensor.dtype for tensor in several}) > 1:
+            several = [tensor.double() for tensor in several]
+        for place, value in zip(there, torch.stack(several).tolist(), strict=True):
+            found[place] = float(value)
+    return found
 
 
 _memcmp = ctypes.CDLL(None).memcmp

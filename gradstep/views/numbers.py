@@ -9,7 +9,7 @@ from weakref import ReferenceType, ref
 import torch
 from torch import Tensor
 
-from gradstep.engine.bits import same_bits
+from gradstep.engine.bits import all_same_bits
 from gradstep.engine.numbers.norms import norms
 from gradstep.engine.state.saved import Saved
 from gradstep.views.expiry import version_of
@@ -58,13 +58,16 @@ class Norms:
         later = Norms()
         if saved.known:
             written = set(map(id, saved.copies.live))
+            samples: dict[int, tuple[Tensor, Tensor]] = {}
             for key, taken in self._known.items():
                 tensor = taken.of()
                 if tensor is None or key in written or taken.sample is None or version_of(tensor) != taken.version:
                     continue
                 sample = _sample(tensor)
-                if sample is not None and same_bits(sample, taken.sample):
-                    later._known[key] = taken
+                if sample is not None:
+                    samples[key] = sample, taken.sample
+            same = all_same_bits(samples.values())
+            later._known = {key: self._known[key] for key, holds in zip(samples, same, strict=True) if holds}
         return later
 
     def _knows(self, tensor: Tensor) -> bool:

@@ -141,7 +141,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
         monkeypatch.setattr(owner, name, counted)
 
-    counting(layers, "update_norms")
+    counting(layers, "all_update_norms")
     counting(measures, "statistics_of")
     counting(numbers, "norms")
     return calls
@@ -157,7 +157,7 @@ def test_phases_measure_nothing_that_no_visible_panel_shows(measured: list[str])
     measured.clear()
     for phase in LOOP:
         session.execute(ACTS[phase])
-    assert measured == ["update_norms"] * 4, "once for each parameter"
+    assert measured == ["all_update_norms"] * 4, "once for each parameter"
 
 
 def test_what_takes_long_is_left_for_a_second_look_in_which_a_waiting_command_ends_it(
@@ -173,17 +173,17 @@ def test_what_takes_long_is_left_for_a_second_look_in_which_a_waiting_command_en
     measured.clear()
     (first,) = session.look(look)
     assert (first.due, first.updated, {row.update for row in first.rows}) == (True, 1, {None})
-    assert "update_norms" not in measured
+    assert "all_update_norms" not in measured
     waits = True
     (second,) = session.look(look)
     assert second.due
-    assert "update_norms" not in measured
+    assert "all_update_norms" not in measured
     waits = False
     session.execute(ACTS["zero_grad"])  # the command that waited: it does not end the wait for the update
     assert session.look(look)[0].due
     (last,) = session.look(look)
     assert not last.due
-    assert measured.count("update_norms") == 4
+    assert measured.count("all_update_norms") == 4
     assert last.rows[0].update > 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from gradstep.checks.check import Check, Moment
 from gradstep.checks.numbers.gradients import is_looked_at, rate_of
+from gradstep.engine.bits import numbers_in
 
 _WEIGHTS = 8
 """Weights that are looked at, from the first to the last."""
@@ -77,17 +79,24 @@ def _before(moment: Moment) -> list[_Before]:
 
 def _updates(moment: Moment) -> tuple[Update, ...]:
     before: list[_Before] = moment.memory.pop("before", None) or []
-    sizes = []
+    sizes: list[Tensor] = []
     for each in before:
         after = _some(each.parameter)
         moved = (after != each.weight) & (each.gradient != 0)
         known = (each.weight, after - each.weight)
-        sizes.append(torch.stack([*(part.float().square().mean().sqrt() for part in known), moved.any().float()]))
-    values = torch.stack([each.cpu() for each in sizes]).tolist() if sizes else []
+        sizes += [*(part.float().square().mean().sqrt() for part in known), moved.any()]
+    values = iter(numbers_in(sizes))
     return tuple(
-        Update(each.name, each.parameter, each.rate, size, change, not moved, each.gradient.float().cpu())
-        for each, (size, change, moved) in zip(before, values, strict=True)
+        Update(each.name, each.parameter, each.rate, next(values), next(values), not next(values), gradient)
+        for each, gradient in zip(before, _on_host([each.gradient.float() for each in before]), strict=True)
     )
+
+
+def _on_host(several: list[Tensor]) -> Sequence[Tensor]:
+    """Return flat tensors in host memory: those of one device come in one transfer."""
+    if not several or len({each.device for each in several}) > 1:
+        return [each.cpu() for each in several]
+    return torch.split(torch.cat(several).cpu(), [len(each) for each in several])
 
 
 def _some(tensor: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from weakref import WeakValueDictionary
 import torch
 from torch import Tensor
 
-from gradstep.engine.bits import hash_of, same_bits, same_form, size_of, sketch_of, write
+from gradstep.engine.bits import all_same_bits, hash_of, same_form, size_of, sketch_of, write
 from gradstep.engine.state.memory import Memory, copy_all
 
 
@@ -102,9 +102,9 @@ class Images:
     def settle(self) -> list[Image]:
         """End a successful act: drop the copies of unwritten tensors; return the images of written ones."""
         written = []
-        for image in self._open:
-            assert image.copy is not None
-            if same_bits(image.tensor, image.copy):
+        same = all_same_bits((image.tensor, image.contents) for image in self._open)
+        for image, unwritten in zip(self._open, same, strict=True):
+            if unwritten:
                 image.copy = None
             else:
                 self._inside.pop(id(image.tensor), None)
@@ -126,9 +126,9 @@ class Images:
         At the end of the block every tensor must have the contents it had at the beginning.
         """
         opened, written = [(image, image.copy) for image in self._open], []
-        for image, copy in opened:
-            assert copy is not None
-            if same_bits(image.tensor, copy):
+        same = all_same_bits((image.tensor, image.contents) for image in self._open)
+        for (image, _), unwritten in zip(opened, same, strict=True):
+            if unwritten:
                 image.copy = None
             else:
                 self._inside.pop(id(image.tensor), None)

@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from gradstep.engine.bits import beside, different
+from gradstep.engine.bits import beside, different, on_host
 from gradstep.engine.held import Held
 from gradstep.engine.numbers.readable import exact, part, real, stored
 from gradstep.engine.numbers.selection import Cut
@@ -85,10 +85,12 @@ def window_of(side: BeforeAfter, plane: Plane, quantity: Quantity) -> Window:
     """Copy a window: the shown quantity of its elements, their values before, and which of them have changed."""
     now = plane.rows_first(part(side.now, plane.cut))
     old = None if side.before is None else plane.rows_first(part(side.before, plane.cut))
+    if not on_host(now):
+        now, old = _fetched(now, old)
     if side.past == "none":
         changed = torch.ones(now.shape, dtype=torch.bool)
     else:
-        changed = torch.zeros(now.shape, dtype=torch.bool) if old is None else different(now, old).cpu()
+        changed = torch.zeros(now.shape, dtype=torch.bool) if old is None else different(now, old)
     values, absent = _shown(now, old, changed, quantity)
     was = None if old is None or side.is_same else _rows(_magnitude(exact(old)))
     known = None if quantity == "value" else _rows(_magnitude(exact(now)))
@@ -107,6 +109,14 @@ def _shown(now: Tensor, old: Tensor | None, changed: Tensor, quantity: Quantity)
     if quantity == "change":
         return change, nowhere
     return (change / _magnitude(first)).masked_fill(~changed | (first == 0), 0.0), first == 0
+
+
+def _fetched(now: Tensor, old: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """Copy a window and the one before to the host, in one transfer."""
+    if old is None:
+        return now.cpu(), None
+    now, old = torch.stack((now, old)).cpu()
+    return now, old
 
 
 def _magnitude(values: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import torch
 from torch import Tensor
 
+from gradstep.engine.bits import numbers_in, on_host
 from gradstep.engine.numbers.norms import flat_norm
 from gradstep.values.views.tensor import Histogram, Statistics
 
@@ -75,23 +76,22 @@ class _Sums:
 
     def add(self, chunk: Tensor) -> None:
         """Add a chunk that is not empty."""
-        zeros = chunk.numel() - int(torch.count_nonzero(chunk))
+        size = flat_norm(chunk, part=self.count > 0)
+        found = [torch.count_nonzero(chunk), size, chunk.sum(), *torch.aminmax(chunk)]
+        nonzero, norm, total, least, greatest = map(float, found) if on_host(chunk) else numbers_in(found)
+        zeros, squares = chunk.numel() - int(nonzero), norm**2
         self.count += chunk.numel()
         self.zeros += zeros
         if zeros == chunk.numel():
             self._ends(0.0, 0.0, 0.0, 0.0)
-            return
-        squares = flat_norm(chunk, part=self.count > chunk.numel()) ** 2
-        total = float(chunk.sum())
-        if not math.isfinite(total) or not 1e-30 < squares < math.inf:
+        elif not math.isfinite(total) or not 1e-30 < squares < math.inf:
             for start in range(0, chunk.numel(), _CHUNK):
                 self._add_odd(chunk[start : start + _CHUNK].cpu().double())
-            return
-        least, greatest = map(float, torch.aminmax(chunk))
-        self._ends(least, greatest, least, greatest)
-        self.total += total
-        self.squares += squares
-        self.finite_squares += squares
+        else:
+            self._ends(least, greatest, least, greatest)
+            self.total += total
+            self.squares += squares
+            self.finite_squares += squares
 
     def _add_odd(self, chunk: Tensor) -> None:
         """Add a chunk in float64 with numbers that are not finite, or whose squares overflow or underflow its dtype."""

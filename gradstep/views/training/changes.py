@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from torch import Tensor
 
-from gradstep.engine.bits import beside, same_bits
+from gradstep.engine.bits import all_same_bits, same_bits
 from gradstep.engine.held import Held
-from gradstep.engine.numbers.norms import has_norm, norm_of, update_norms
+from gradstep.engine.numbers.norms import UpdateNorms, all_update_norms, has_norm, norms
 from gradstep.engine.state import registry
 from gradstep.engine.state.part import Key, Part
 from gradstep.values import numbers
@@ -57,13 +57,27 @@ def _slots(held: Held, part: Part[Any]) -> Iterator[tuple[Key, Tensor | None, Te
 
 def changed_names(held: Held) -> frozenset[str]:
     """Return the names of all tensors whose contents the last phase changed."""
-    return frozenset(name for name, old, new in pairs(held) if not same_contents(old, new))
+    return frozenset(name for name, _, _ in _changed(held))
 
 
 def changes_view(held: Held, stop: int) -> Changes:
     """Return what the last phase changed, with norms before, after and of the change."""
-    rows = tuple(_change(*pair) for pair in pairs(held) if not same_contents(pair[1], pair[2]))
+    changed = _changed(held)
+    rows = tuple(
+        [
+            Change(name, _word(old, first), _word(new, last), first, last, moved)
+            for (name, old, new), (first, last, moved) in zip(changed, _norms(changed), strict=True)
+        ]
+    )
     return Changes(stop, held.point.phase, held.point.value, rows)
+
+
+def _changed(held: Held) -> list[Pair]:
+    """Return the tensors whose contents the last phase changed, before and now."""
+    found = list(pairs(held))
+    both = [(old, new) for _, old, new in found if old is not None and new is not None and old is not new]
+    same = iter(all_same_bits(both))
+    return [pair for pair in found if pair[1] is not pair[2] and (pair[1] is None or pair[2] is None or not next(same))]
 
 
 def same_contents(old: Tensor | None, new: Tensor | None) -> bool:
@@ -73,12 +87,24 @@ def same_contents(old: Tensor | None, new: Tensor | None) -> bool:
     return same_bits(old, new)
 
 
-def _change(name: str, old: Tensor | None, new: Tensor | None) -> Change:
-    if old is not None and new is not None and old.shape == new.shape and old.dtype == new.dtype and has_norm(new):
-        first, last, moved = update_norms(new, beside(old, new))
-    else:
-        first, last, moved = None if old is None else norm_of(old), None if new is None else norm_of(new), None
-    return Change(name, _word(old, first), _word(new, last), first, last, moved)
+def _norms(changed: Sequence[Pair]) -> list[UpdateNorms]:
+    """Return the norms of tensors before and after, and of the change where both have the same form."""
+    alike = [
+        old is not None and new is not None and old.shape == new.shape and old.dtype == new.dtype and has_norm(new)
+        for _, old, new in changed
+    ]
+    both = zip(changed, alike, strict=True)
+    updates = iter(
+        all_update_norms([(new, old) for (_, old, new), each in both if each and old is not None and new is not None])
+    )
+    others = [(old, new) for (_, old, new), each in zip(changed, alike, strict=True) if not each]
+    known = iter(norms([tensor for pair in others for tensor in pair if tensor is not None]))
+    return [
+        next(updates)
+        if each
+        else UpdateNorms(None if old is None else next(known), None if new is None else next(known), None)
+        for (_, old, new), each in zip(changed, alike, strict=True)
+    ]
 
 
 def _word(tensor: Tensor | None, norm: float | None) -> str:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from gradstep.engine.bits import beside
+from gradstep.engine.bits import numbers_in, on_host
 from gradstep.engine.held import Held
-from gradstep.engine.numbers.norms import has_norm, update_norms
+from gradstep.engine.numbers.norms import all_update_norms, has_norm
 from gradstep.engine.observe.forward import is_zeroing
 from gradstep.values.views.training import LayerRow, LayersView
 from gradstep.views.expiry import version_of
@@ -84,9 +84,10 @@ class LayersViewer:
         weights = _by_module({path: [p for _, p in pairs] for path, pairs in own.items()}, taken)
         there = {path: [p.grad for _, p in pairs if p.grad is not None] for path, pairs in own.items()}
         grads = _by_module(there, taken)
+        shares = _shares(held.point.watched.zeros)
         rows = []
         for path, place, module in modules:
-            zeros = _share(held.point.watched.zeros.get(path))
+            zeros = shares.get(path)
             if not own[path] and zeros is None and not is_zeroing(module):
                 continue
             update, before = _update(own[path], self._updates) if known and own[path] else (None, None)
@@ -129,9 +130,13 @@ class LayersViewer:
         weights: list[tuple[Tensor, float | None]] = []
         with suppress(YieldedError):
             for _ in yielding(range(len(self._left)), waits):
-                step = self._left.popleft()
-                if version_of(step.live) == step.version:  # nothing has written it since
-                    found = update_norms(step.live, beside(step.before, step.live))
+                steps = [self._left.popleft()] if self._left else []
+                if steps and not on_host(steps[0].live):  # all together: each would wait for the device
+                    steps += self._left
+                    self._left.clear()
+                steps = [step for step in steps if version_of(step.live) == step.version]  # not written since
+                measured = all_update_norms([(step.live, step.before) for step in steps])
+                for step, found in zip(steps, measured, strict=True):
                     self._updates[step.name] = (found.change, found.before)
                     weights.append((step.live, found.after))
         return weights
@@ -195,7 +200,9 @@ def _ratio(update: float, before: float) -> float:
     return update / before
 
 
-def _share(counts: Sequence[tuple[Tensor, int]] | None) -> float | None:
-    """Return the share of zeros over all calls of a module."""
-    total = sum(size for _, size in counts or ())
-    return (total - sum(int(count) for count, _ in counts or ())) / total if total else None
+def _shares(zeros: Mapping[str, Sequence[tuple[Tensor, int]]]) -> dict[str, float]:
+    """Return the share of zeros over all calls of each module."""
+    total = {path: sum(size for _, size in counts) for path, counts in zeros.items()}
+    nonzero = iter(numbers_in([count for counts in zeros.values() for count, _ in counts]))
+    counted = {path: int(sum(next(nonzero) for _ in counts)) for path, counts in zeros.items()}
+    return {path: (size - counted[path]) / size for path, size in total.items() if size}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from torch import Tensor, nn
 
+from gradstep.engine.bits import numbers_in
 from gradstep.engine.held import Held
 from gradstep.engine.numbers.norms import norm_of
 from gradstep.engine.numbers.readable import dtype_name
@@ -24,10 +25,13 @@ def model_view(held: Held, stop: int, selected: str, changed: frozenset[str], ta
         taken: the norms already computed for the same look.
     """
     taken = taken or Norms()
-    tensors: list[Tensor] = [p for _, p in held.parameters]
-    weights = dict(zip(tensors, taken.of(tensors), strict=True))
-    with_grad = [p for p in tensors if p.grad is not None]
-    grads = dict(zip(with_grad, taken.of([p.grad for p in with_grad if p.grad is not None]), strict=True))
+    tensors: list[Tensor] = [tensor for _, tensor in (*held.parameters, *held.buffers())]
+    known = dict(zip(tensors, taken.of(tensors), strict=True))
+    values = _only_values(tensors)
+    with_grad = [p for _, p in held.parameters if p.grad is not None]
+    grads: dict[Tensor, float | None] = dict(
+        zip(with_grad, taken.of([p.grad for p in with_grad if p.grad is not None]), strict=True)
+    )
     met: dict[Tensor, str] = {}
     own = dict(held.parameters)
 
@@ -43,14 +47,14 @@ def model_view(held: Held, stop: int, selected: str, changed: frozenset[str], ta
             shape=tuple(tensor.shape),
             dtype=dtype_name(tensor),
             device=str(tensor.device),
-            norm=weights[tensor] if tensor in weights else norm_of(tensor),
+            norm=known[tensor] if tensor in known else norm_of(tensor),
             grad=held.ledger.state(held.names[tensor], tensor) if tensor in held.names else "",
             grad_norm=grads.get(tensor),
             shared="" if shared == path else shared,
             changed=shared in changed,
             selected=path == selected,
             grad_changed=f"{shared}.grad" in changed,
-            value=_only_value(tensor),
+            value=values[tensor] if tensor in known else _only_values([tensor])[tensor],
         )
 
     def tree(module: nn.Module, path: str, called: str, depth: int) -> Iterator[ModelRow]:
@@ -70,6 +74,9 @@ def model_view(held: Held, stop: int, selected: str, changed: frozenset[str], ta
     return ModelView(stop, tuple(rows), sum(p.numel() for _, p in held.parameters))
 
 
-def _only_value(tensor: Tensor) -> float | None:
-    readable = tensor.numel() == 1 and not (tensor.is_meta or tensor.is_complex() or tensor.is_sparse)
-    return float(tensor.detach()) if readable else None
+def _only_values(tensors: Sequence[Tensor]) -> dict[Tensor, float | None]:
+    """Return the values of tensors of one element; None for others."""
+    found: dict[Tensor, float | None] = dict.fromkeys(tensors)
+    single = [t for t in found if t.numel() == 1 and not (t.is_meta or t.is_complex() or t.is_sparse)]
+    found.update(zip(single, numbers_in([t.detach().reshape(()) for t in single]), strict=True))
+    return found

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.autograd.graph import Node
 
 from gradstep.engine.autograd.saved_values import saved_values
+from gradstep.engine.bits import numbers_in
 from gradstep.engine.held import Held
 from gradstep.engine.observe.forward import is_zeroing
 
@@ -39,6 +40,7 @@ class FunctionalZeros:
         if graph is None:
             return
         counted: dict[tuple[float, str], tuple[int, int]] = {}
+        results: list[tuple[tuple[float, str], int, Tensor]] = []
         zeroing = {path for module, path in held.paths.items() if is_zeroing(module)}
         calls = [
             (node, owner or "")
@@ -49,9 +51,10 @@ class FunctionalZeros:
             result = _result(node)
             if result is not None and result.numel():
                 place = bisect_right(owners.numbers, int(node._sequence_nr())) - 0.5 if len(calls) <= _MANY else 0.0
-                zeros, size = counted.get((place, owner), (0, 0))
-                found = result.numel() - int(torch.count_nonzero(result))
-                counted[place, owner] = (zeros + found, size + result.numel())
+                results.append(((place, owner), result.numel(), torch.count_nonzero(result)))
+        for (key, more, _), nonzero in zip(results, numbers_in([count for *_, count in results]), strict=True):
+            zeros, size = counted.get(key, (0, 0))
+            counted[key] = (zeros + more - int(nonzero), size + more)
         self.shares = [(place, owner, zeros / size) for (place, owner), (zeros, size) in counted.items()]
 
 
