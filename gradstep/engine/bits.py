@@ -150,13 +150,6 @@ def size_of(tensor: Tensor) -> int:
     return tensor.numel() * tensor.element_size()
 
 
-def sketch_of(tensor: Tensor) -> bytes:
-    """Return a hash of the first rows of a tensor: about a thousand elements, at least one row."""
-    if tensor.layout is not torch.strided or tensor.is_nested or tensor.numel() <= _SKETCHED:
-        return hash_of(tensor)
-    return hash_of(tensor.detach()[: max(1, _SKETCHED * len(tensor) // tensor.numel())])
-
-
 def hash_of(tensor: Tensor) -> bytes:
     """Return a hash (xxh3_128) of the contents of a tensor, as `tensor_bytes` returns them."""
     if tensor.layout is not torch.strided or tensor.is_meta:
@@ -164,3 +157,17 @@ def hash_of(tensor: Tensor) -> bytes:
     flat = words(tensor).contiguous().cpu()
     # not through `.numpy()`, after which torch refuses to resize the storage of the user's tensor
     return xxhash.xxh3_128_digest((ctypes.c_char * flat.nbytes).from_address(flat.data_ptr()))
+
+
+def sketch_of(tensors: Iterable[Tensor | None]) -> str:
+    """Return a hash of the first rows of each tensor, about a thousand elements and at least one row, as hex."""
+    sketch = xxhash.xxh3_128()
+    for tensor in tensors:
+        sketch.update(b"None" if tensor is None else hash_of(_first_rows(tensor)))
+    return str(sketch.hexdigest())
+
+
+def _first_rows(tensor: Tensor) -> Tensor:
+    if tensor.layout is not torch.strided or tensor.is_nested or tensor.numel() <= _SKETCHED:
+        return tensor
+    return tensor.detach()[: max(1, _SKETCHED * len(tensor) // tensor.numel())]

@@ -60,7 +60,7 @@ class TimelinePoint:
     digest: str = ""
     """The digest of its state, to check a rerun with; empty where computing it would have delayed a command."""
     sketch: str = ""
-    """In place of the digest: a hash of the first rows of each tensor."""
+    """In place of the digest: a hash of the first rows of each tensor that the command changed."""
     lost: str = ""
     """Why it can no longer be reached; empty while it can."""
 

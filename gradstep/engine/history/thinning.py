@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
+from gradstep.engine.bits import sketch_of
 from gradstep.engine.history.before import command_name
 from gradstep.engine.history.points import TimelinePoint
 from gradstep.engine.history.timeline import Timeline
 from gradstep.engine.history.travel import is_base, run_again_and_compare
 from gradstep.engine.state import registry
-from gradstep.engine.state.digest import digest_at, sketch_at
+from gradstep.engine.state.digest import digest_at
 from gradstep.values.commands import Restore, UseOptimizer
 from gradstep.values.errors import GradstepError
 
@@ -146,7 +147,8 @@ def _thin(timeline: Timeline, point: TimelinePoint) -> None:
     if needed or sum(image.size for image in new) <= HASHED:
         point.digest = point.digest or digest_at(timeline.held, checkpoint)
     elif not point.digest:
-        point.sketch = sketch_at(timeline.held, checkpoint)
+        written = (checkpoint.images.get(key) for key in point.wrote)
+        point.sketch = sketch_of(None if image is None else image.contents for image in written)
     if not timeline.repeats.get(type(point.command), timeline.trusting):
         parts = [part for part in registry.PARTS if part.self_contained]
         kinds = {kind for part in parts for kind in part.kinds}

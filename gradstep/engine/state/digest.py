@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -12,7 +11,6 @@ from gradstep.engine.bits import hash_of
 from gradstep.engine.debuggee.debuggee import Debuggee
 from gradstep.engine.state import registry
 from gradstep.engine.state.hashing import Hasher
-from gradstep.engine.state.images import Image
 from gradstep.engine.state.part import Key
 from gradstep.engine.state.snapshot import Checkpoint
 
@@ -40,24 +38,15 @@ def digest(held: Debuggee) -> tuple[str, int]:
 
 def digest_at(held: Debuggee, checkpoint: Checkpoint) -> str:
     """Return the digest of a held workload at a checkpoint; each image is hashed once."""
-    return _hash_at(held, checkpoint, lambda image: image.hash)
-
-
-def sketch_at(held: Debuggee, checkpoint: Checkpoint) -> str:
-    """Return a hash over the same state, but only the first rows of each tensor: quick for any size."""
-    return _hash_at(held, checkpoint, lambda image: image.sketch)
-
-
-def _hash_at(held: Debuggee, checkpoint: Checkpoint, hash_of_image: Callable[[Image], bytes]) -> str:
     images = {id(image.tensor): image for image in checkpoint.images.values() if image is not None}
 
     def read(key: Key) -> tuple[Tensor, bytes] | None:
         image = checkpoint.images[key]
-        return None if image is None else (image.contents, hash_of_image(image))
+        return None if image is None else (image.contents, image.hash)
 
     def contents(tensor: Tensor) -> tuple[Tensor, bytes]:
         image = images.get(id(tensor))
-        return (tensor, hash_of(tensor)) if image is None else (image.contents, hash_of_image(image))
+        return (tensor, hash_of(tensor)) if image is None else (image.contents, image.hash)
 
     hasher = Hasher(read, contents)
     for part in registry.PARTS:

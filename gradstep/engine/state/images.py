@@ -9,7 +9,7 @@ from weakref import WeakValueDictionary
 import torch
 from torch import Tensor
 
-from gradstep.engine.bits import all_same_bits, hash_of, same_form, size_of, sketch_of, write
+from gradstep.engine.bits import all_same_bits, hash_of, same_form, size_of, write
 from gradstep.engine.state.memory import Memory, copy_all
 
 
@@ -19,7 +19,7 @@ class Image:
     The contents are in the tensor itself until something writes it, and in a copy from then on.
     """
 
-    __slots__ = ("__weakref__", "_hash", "_sketch", "_tally", "copy", "size", "tensor", "version")
+    __slots__ = ("__weakref__", "_hash", "_tally", "copy", "size", "tensor", "version")
 
     def __init__(self, tensor: Tensor, tally: Tally) -> None:
         self.tensor = tensor
@@ -28,7 +28,7 @@ class Image:
         tally.bytes += self.size
         self.copy: Tensor | None = None
         self.version = tensor._version
-        self._hash = self._sketch = b""
+        self._hash = b""
 
     @property
     def contents(self) -> Tensor:
@@ -46,13 +46,6 @@ class Image:
     def hashed(self) -> bool:
         """True once the hash is computed."""
         return bool(self._hash)
-
-    @property
-    def sketch(self) -> bytes:
-        """A hash of the first rows; computed once."""
-        if not self._sketch:
-            self._sketch = sketch_of(self.contents)
-        return self._sketch
 
     def __del__(self) -> None:
         self._tally.bytes -= self.size
