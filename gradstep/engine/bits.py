@@ -161,13 +161,17 @@ def hash_of(tensor: Tensor) -> bytes:
 
 def sketch_of(tensors: Iterable[Tensor | None]) -> str:
     """Return a hash of the first rows of each tensor, about a thousand elements and at least one row, as hex."""
-    sketch = xxhash.xxh3_128()
+    sketch, elsewhere = xxhash.xxh3_128(), []
     for tensor in tensors:
-        sketch.update(b"None" if tensor is None else hash_of(_first_rows(tensor)))
+        if tensor is None or tensor.layout is not torch.strided or tensor.is_nested or tensor.is_meta:
+            sketch.update(b"None" if tensor is None else hash_of(tensor))
+            continue
+        every = tensor.numel() <= _SKETCHED
+        rows = words(tensor if every else tensor[: max(1, _SKETCHED * len(tensor) // tensor.numel())])
+        if on_host(rows):
+            sketch.update(hash_of(rows))
+        else:
+            elsewhere.append(rows.reshape(-1).view(torch.uint8))
+    if elsewhere:  # one wait for the device
+        sketch.update(hash_of(torch.cat([part.to(elsewhere[0].device) for part in elsewhere])))
     return str(sketch.hexdigest())
-
-
-def _first_rows(tensor: Tensor) -> Tensor:
-    if tensor.layout is not torch.strided or tensor.is_nested or tensor.numel() <= _SKETCHED:
-        return tensor
-    return tensor.detach()[: max(1, _SKETCHED * len(tensor) // tensor.numel())]
