@@ -121,7 +121,70 @@ def test_a_script_that_trains_nothing_says_so(folder: Path) -> None:
     (folder / "hello.py").write_text("print('hello')\n")
     ended = run(folder, "-m", "gradstep", "run", "hello.py")
     assert (ended.stdout, ended.returncode) == ("hello\n", 0)
-    assert "no backward ran" in ended.stderr
+    assert "no backward was seen" in ended.stderr
+
+
+TRAINS = """
+import os, sys, threading, torch
+def train(count):
+    torch.manual_seed(0)
+    net = torch.nn.Linear(4, 1)
+    opt = torch.optim.SGD(net.parameters(), lr=0.1)
+    for i in range(count):
+        opt.zero_grad()
+        loss = net(torch.ones(2, 4)).pow(2).mean()
+        loss.backward()
+        opt.step()
+        print(i, loss.item(), flush=True)
+"""
+
+UNRULY = {
+    "on another thread": (
+        "t = threading.Thread(target=train, args=(2,), name='trainer')\nt.start()\nt.join()",
+        "it trains on the thread trainer, and gradstep steps the main thread only",
+    ),
+    "in a child": (
+        "if not os.fork():\n    train(2)\n    os._exit(0)\nos.wait()",
+        "no backward was seen: it ran as `python` runs it. Its child processes are not stepped",
+    ),
+    "replaced": (
+        "train(2)\nif not sys.argv[1:]:\n    os.execv(sys.executable, [sys.executable, __file__, '2'])\nsys.exit(4)",
+        "replaced its process (os.exec): what runs from there on is not watched, 2 iterations",
+    ),
+    "patches torch": (
+        """
+calls = []
+def counted(owner, name):
+    own = getattr(owner, name)
+    def call(*args, **kwargs):
+        calls.append(name)
+        return own(*args, **kwargs)
+    setattr(owner, name, call)
+    return lambda: setattr(owner, name, own)
+undo = [
+    counted(torch.nn.Module, "__call__"), counted(torch.optim.SGD, "step"),
+    counted(torch.optim.Optimizer, "zero_grad"), counted(torch.Tensor, "backward"),
+]
+train(3)
+for each in undo: each()
+print(calls)
+""",
+        "ran to its end, 3 iterations",
+    ),
+    "closes its outputs": ("train(2)\nos.closerange(0, 3)\ntorch.ones(1)\nos._exit(7)", ""),
+    "closes its errors": ("train(2)\nos.close(2)\nsys.exit(7)", ""),
+}
+
+
+@pytest.mark.parametrize("name", UNRULY)
+def test_a_script_that_does_as_it_likes_does_so_and_that_is_said(name: str, tmp_path: Path) -> None:
+    body, said = UNRULY[name]
+    (tmp_path / "train.py").write_text(TRAINS + body + "\n")
+    alone = run(tmp_path, "train.py")
+    watched = run(tmp_path, "-m", "gradstep", "run", "train.py")
+    assert (watched.stdout, watched.returncode) == (alone.stdout, alone.returncode)
+    assert said in watched.stderr
+    assert "Traceback" not in watched.stderr
 
 
 def test_a_breakpoint_is_a_condition_or_what_break_takes() -> None:

@@ -6,7 +6,9 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -53,19 +55,44 @@ def run(given: list[str]) -> int:
     settings = [*map(breakpoint_of, options.breaks), *options.checks]
     headless = HeadlessScript(script, settings, options.iterations, records=report is not None)
     _leave_path()
+    made: dict[str, Any] = {}
+
+    def conclude() -> None:
+        made.update(headless.report())
+        if report is not None:
+            write_report(report, made)
+        where = f"; report in {report}" if report is not None else ""
+        with suppress(OSError, ValueError):  # the script may have closed it
+            print(f"gradstep: {_summary(made)}{where}", *_details(made), sep="\n  ", file=sys.stderr, flush=True)
+
+    def before_exec() -> None:
+        headless.replaced = True
+        conclude()
+
+    _call_before_exec(before_exec)
     code = 1
     try:
         code = headless.run()
     finally:
-        made = headless.report()
-        if report is not None:
-            write_report(report, made)
-        where = f"; report in {report}" if report is not None else ""
-        print(f"gradstep: {_summary(made)}{where}", file=sys.stderr)
-        for line in _details(made):
-            print(f"  {line}", file=sys.stderr)
+        conclude()
     failing = {None: (), "error": ("error",), "warning": ("error", "warning")}[options.fail_on]
     return code or int(any(each["severity"] in failing for each in made["findings"]))
+
+
+def _call_before_exec(before: Callable[[], None]) -> None:
+    """Call something before this process replaces its program; not in a child that it has forked."""
+    ours = os.getpid()
+
+    def calling(own: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(own)
+        def replace(*args: Any, **kwargs: Any) -> Any:
+            if os.getpid() == ours:
+                before()
+            return own(*args, **kwargs)
+
+        return replace
+
+    os.execv, os.execve = calling(os.execv), calling(os.execve)
 
 
 def _leave_path() -> None:

@@ -15,7 +15,7 @@ from gradstep.engine.observe.loop_phases import Phase
 from gradstep.engine.script.main_thread import MainThread, News
 from gradstep.engine.script.program import Ended, Program, Runnable
 from gradstep.engine.script.recorder import RunRecorder
-from gradstep.session.script_session import ScriptSession
+from gradstep.session.script_session import ScriptSession, trained_nothing
 from gradstep.values import commands as cmd
 from gradstep.values.errors import GradstepError
 from gradstep.values.findings import Finding
@@ -80,6 +80,8 @@ class HeadlessScript:
         self.ended = Ended(0)
         self.seconds = 0.0
         self.enough = False
+        self.replaced = False
+        """True once the script replaces its process by another program."""
 
     def run(self) -> int:
         """Run it; return the exit code: the script's own, `HIT` at a breakpoint, 0 after the iterations asked for.
@@ -125,10 +127,13 @@ class HeadlessScript:
         if problem is not None:
             where = next((f" at {each.file}:{each.line}" for each in reversed(problem.frames) if each.user), "")
             return f"raised {problem.what.splitlines()[0]}{where}"
+        if self.replaced:
+            return "replaced its process (os.exec): what runs from there on is not watched"
         if self.stopped:
             return f"stopped at {self.stopped}, iteration {self.loop.iteration}"
         if not self.loop.losses:
-            return "no backward ran: this script trained nothing"
+            why = trained_nothing(self.loop)
+            return why[:1].lower() + why[1:].rstrip(".")
         ended = f"ended after {self._iterations} iterations, as asked" if self.enough else "ran to its end"
         return f"{ended} with exit code {self.ended.code}" if self.ended.code else ended
 

@@ -47,7 +47,15 @@ _NOT_HERE: dict[type, str] = {
 }
 """What only a held workload can do besides edits and time travel, each with the remedy."""
 
-_TRAINED_NOTHING = "No forward or backward was seen: it ran as `python` runs it."
+
+def trained_nothing(loop: ScriptLoop | None) -> str:
+    """Return why nothing that a script does was stepped, in a sentence."""
+    if loop is not None and loop.elsewhere:
+        return f"It trains on the thread {printable(loop.elsewhere)}, and gradstep steps the main thread only."
+    ran = os.times()
+    if ran.children_user + ran.children_system:
+        return "No backward was seen: it ran as `python` runs it. Its child processes are not stepped."
+    return "No backward was seen: it ran as `python` runs it."
 
 
 class ScriptSession:
@@ -88,6 +96,8 @@ class ScriptSession:
         self.ended: Ended | None = None
         self._holding: HeldCopy | None = None
         """What was copied from the script, while it is held."""
+        self._elsewhere = ""
+        """The thread that the script was last reported to train on."""
         self._stood = Stop()
         """The script's stop meanwhile."""
         self._number = 0
@@ -198,7 +208,7 @@ class ScriptSession:
             return self._holding.look(*requests, at=at)
         inspector = self.watch.inspector
         if inspector is None:
-            why = "the script has not come to its first forward" if self.ended is None else _TRAINED_NOTHING
+            why = "the script has not come to its first forward" if self.ended is None else trained_nothing(self._loop)
             return tuple(NoView(self.stop.number, why) for _ in requests)
         if at and at != self.stop.number:
             return self._past.look(at, inspector, requests)
@@ -391,13 +401,16 @@ class ScriptSession:
             if ended.problem is not None:
                 raise GradstepError(ended.problem)
             trained = loop.held is not None
-            how = f"{self.stop.workload} {self.stop.ended}." + ("" if trained else f" {_TRAINED_NOTHING}")
+            how = f"{self.stop.workload} {self.stop.ended}." + ("" if trained else f" {trained_nothing(loop)}")
             return "\n".join(filter(None, [notes, how]))
         return notes
 
     def _runs_on(self) -> None:
         """Report where the script is while it runs; no tensor is read for it."""
         loop, inspector = self._loop, self.watch.inspector
+        if loop is not None and loop.held is None and loop.elsewhere != self._elsewhere:
+            self._elsewhere = loop.elsewhere
+            self._on_progress(f"running on. {trained_nothing(loop)}")
         if loop is None or loop.held is None or inspector is None:
             return
         if self._thread.pausing:  # no iteration that is recorded has begun since

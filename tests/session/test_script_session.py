@@ -287,7 +287,18 @@ def test_a_script_that_trains_nothing_ends_and_says_so() -> None:
         (view,) = session.look(LookModel())
         assert session.stop.ended == "ended with exit code 0"
         assert session.execute(cmd.Forward()).problem is not None
-    assert view == NoView(1, "No forward or backward was seen: it ran as `python` runs it.")
+    assert view == NoView(1, "No backward was seen: it ran as `python` runs it.")
+
+
+def test_a_script_that_trains_on_another_thread_says_on_which() -> None:
+    def train() -> None:
+        thread = threading.Thread(target=plain([]), name="trainer")
+        thread.start()
+        thread.join()
+
+    with stepped(train) as session:
+        (view,) = session.look(LookModel())
+    assert view == NoView(1, "It trains on the thread trainer, and gradstep steps the main thread only.")
 
 
 def test_a_breakpoint_on_a_line_without_code_is_on_the_next_line_that_has_some() -> None:

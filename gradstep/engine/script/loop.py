@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from threading import current_thread, get_ident
 from types import FrameType
 from typing import Any
 
@@ -70,6 +71,9 @@ class ScriptLoop:
         self._watching = ExitStack()
         self._books: tuple[Observation, ...] = ()
         """What the bookkeeper observes: nothing while phases are only counted."""
+        self._ident = 0
+        self.elsewhere = ""
+        """The name of another thread on which an optimizer has stepped; empty for none."""
         self.told: Callable[[Phase], None] | None = None
         """Called with each phase that begins or has ended, once it is noted."""
 
@@ -118,7 +122,7 @@ class ScriptLoop:
     # -- watching ------------------------------------------------------------------------------------------------------
     def watch(self) -> None:
         """Watch what the calling frame runs on this thread from now on."""
-        self.stack.caller = sys._getframe(1).f_code
+        self._ident, self.stack.caller = get_ident(), sys._getframe(1).f_code
         phases, books = LoopPhases(self._come).consumer(), self.found.bookkeeper
         kept, ends = books.consumer(), {EngineLeft, StepLeft, Zeroed}
         first = {kind: told for kind, told in kept.items() if kind in ends}
@@ -129,7 +133,12 @@ class ScriptLoop:
         after = self._watching.enter_context(observe(last, leaves=books.leaves))
         self._books = (before, after)
         self._watching.enter_context(observe(dict.fromkeys(CALLS, self._called)))
+        self._watching.enter_context(observe(everywhere=[{StepLeft: self._stepped}]))
         self.stops.lines.install()
+
+    def _stepped(self, _: StepLeft) -> None:
+        if get_ident() != self._ident:
+            self.elsewhere = current_thread().name
 
     def leave(self) -> None:
         """Watch nothing more. Call on the script's thread."""

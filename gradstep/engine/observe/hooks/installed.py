@@ -26,20 +26,25 @@ class Hook:
 
 
 class Replacement:
-    """A replaced function; where the owner had inherited it, it is deleted again."""
+    """A replaced function; where the owner had inherited it, it is deleted again.
+
+    What a script puts in its place meanwhile stays there: it may call ours.
+    """
 
     def __init__(self, kinds: frozenset[type], owner: Any, name: str, ours: Any) -> None:
         self.kinds, self._owner, self._name, self._ours = kinds, owner, name, ours
         self.own: Any = None
         """Torch's."""
+        self._installed = False
 
     def put(self, there: bool) -> None:
         """Install it, or restore torch's."""
         now = vars(self._owner).get(self._name)
-        if there and now is not self._ours:
-            self.own = now
+        if there and now is not self._ours and (not self._installed or now is self.own):
+            self.own, self._installed = now, True
             setattr(self._owner, self._name, self._ours)
         elif not there and now is self._ours:
+            self._installed = False
             if self.own is None:
                 delattr(self._owner, self._name)
             else:
