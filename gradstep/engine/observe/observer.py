@@ -107,6 +107,7 @@ def _end(several: Sequence[Subscription]) -> None:
     for each in [each for each in SUBSCRIPTIONS if each.over]:
         with suppress(ValueError):  # another thread has removed it
             SUBSCRIPTIONS.remove(each)
+    forward.sweep()
     _sync()
 
 
