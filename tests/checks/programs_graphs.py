@@ -28,6 +28,20 @@ def total_is_a_sum_of_losses() -> None:
         total += loss
 
 
+@broken("graph-kept-across-iterations", source="pytorch/examples, vae")
+def a_sum_over_epochs_of_four_iterations() -> None:
+    """The sum begins anew each time, so it never has many graphs."""
+    net, opt, x, y = classifier()
+    for _ in range(3):
+        train_loss = torch.zeros(())
+        for i in range(4):
+            opt.zero_grad()
+            loss = F.cross_entropy(net(x[i::4]), y[i::4])
+            loss.backward()
+            train_loss = train_loss + loss
+            opt.step()
+
+
 @broken("graph-kept-across-iterations")
 def a_list_of_losses() -> None:
     """To plot them later."""

@@ -17,8 +17,8 @@ from gradstep.values.findings import Rule
 
 _number = torch.autograd._get_sequence_nr  # type: ignore[attr-defined]
 _LEAF = 2**64 - 1
-_AT = frozenset({4, 8, 16, 64, 256, 1024})
-"""The steps at which the script's variables are looked at."""
+_AT = frozenset({*range(2, 12), 17, 67, 257, 1021})
+"""The steps at which the script's variables are looked at: in the first epoch too, where it has three iterations."""
 _NODES = 200
 """Nodes behind a variable that are looked at: the past of a sum is near."""
 _OFTEN = 40
@@ -104,7 +104,7 @@ class GraphKeptAcrossIterations(Check):
         if moment.count not in _AT:
             return
         for name, value in moment.find_variables():
-            spans = _spans(value, steps)
+            spans = _spans(value, steps, self._start)
             if len(spans) >= _SPANS:
                 kind = "is a sum over" if isinstance(value, Tensor) else f"is a {type(value).__name__} of tensors of"
                 what = f"{name} {kind} at least {len(spans)} iterations, and keeps the graph of each of them."
@@ -113,11 +113,11 @@ class GraphKeptAcrossIterations(Check):
                 yield Seen(what, moment.at(parameter=name, panel="loss"), {"iterations": len(spans)}, remedy)
 
 
-def _spans(value: Any, steps: list[int]) -> set[int]:
+def _spans(value: Any, steps: list[int], start: int) -> set[int]:
     """Return the steps of an optimizer between which the nodes behind a variable were made."""
     several = list(value)[-64:] if type(value) in (list, tuple) and value else [value]
     roots = [each.grad_fn for each in several if isinstance(each, Tensor) and each.grad_fn is not None]
-    return {bisect_right(steps, number) for number in _numbers(roots) if number >= steps[0]}
+    return {bisect_right(steps, number) for number in _numbers(roots) if number >= start}
 
 
 def _numbers(roots: list[Node]) -> Iterator[int]:
