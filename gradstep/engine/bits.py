@@ -161,17 +161,24 @@ def hash_of(tensor: Tensor) -> bytes:
 
 def sketch_of(tensors: Iterable[Tensor | None]) -> str:
     """Return a hash of the first rows of each tensor, about a thousand elements and at least one row, as hex."""
-    sketch, elsewhere = xxhash.xxh3_128(), []
-    for tensor in tensors:
-        if tensor is None or tensor.layout is not torch.strided or tensor.is_nested or tensor.is_meta:
-            sketch.update(b"None" if tensor is None else hash_of(tensor))
-            continue
-        every = tensor.numel() <= _SKETCHED
-        rows = words(tensor if every else tensor[: max(1, _SKETCHED * len(tensor) // tensor.numel())])
-        if on_host(rows):
-            sketch.update(hash_of(rows))
-        else:
-            elsewhere.append(rows.reshape(-1).view(torch.uint8))
-    if elsewhere:  # one wait for the device
-        sketch.update(hash_of(torch.cat([part.to(elsewhere[0].device) for part in elsewhere])))
+    parts = [_first_rows(tensor) for tensor in tensors]
+    there = [place for place, part in enumerate(parts) if isinstance(part, Tensor) and not on_host(part)]
+    if there:  # one wait for the device
+        rows = [part for part in parts if isinstance(part, Tensor) and not on_host(part)]
+        arrived = torch.split(torch.cat([beside(row, rows[0]) for row in rows]).cpu(), [len(row) for row in rows])
+        for place, row in zip(there, arrived, strict=True):
+            parts[place] = row
+    sketch = xxhash.xxh3_128()
+    for part in parts:
+        sketch.update(hash_of(part) if isinstance(part, Tensor) else part)
     return str(sketch.hexdigest())
+
+
+def _first_rows(tensor: Tensor | None) -> Tensor | bytes:
+    """Return the bytes of the first rows of a dense tensor; a hash of another one."""
+    if tensor is None or tensor.layout is not torch.strided or tensor.is_nested or tensor.is_meta:
+        return b"None" if tensor is None else hash_of(tensor)
+    rows = words(tensor)
+    if tensor.numel() > _SKETCHED:
+        rows = rows[: max(1, _SKETCHED * len(tensor) // tensor.numel())]
+    return rows.contiguous().view(-1).view(torch.uint8)

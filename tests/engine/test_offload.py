@@ -14,6 +14,7 @@ from travelling import Traveller
 from gradstep.engine.debuggee.generators import seed_everything
 from gradstep.engine.debuggee.loading import build, find_factory
 from gradstep.engine.held import Held
+from gradstep.engine.history import thinning
 from gradstep.session.local import Session
 from gradstep.steps.language.parse import parse_line
 from gradstep.steps.language.script import StepsLine
@@ -91,6 +92,19 @@ def test_digests_at_every_stop_are_those_first_seen_there(made: list[Tensor]) ->
     assert all(isinstance(image.contents, Away) or image.contents is image.tensor for image in images)
     assert any(isinstance(image.contents, Away) for image in images)
     assert all(type(parameter) is torch.nn.Parameter for _, parameter in held.parameters)
+
+
+def test_a_rerun_is_compared_wherever_the_copies_are(made: list[Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(thinning, "SLICE", -1)
+    monkeypatch.setattr(thinning, "HASHED", -1)
+    seed_everything(0)
+    held = adam().held
+    held.offload = True
+    traveller = Traveller.of(held, 1)
+    for step in (("loop", 3), ("goto", 6), ("redo", 1), ("goto", 3)):
+        assert traveller.take(*step)
+        traveller.check()
+    assert any(point.sketch for point in traveller.timeline.points.values())
 
 
 @pytest.mark.parametrize("place", [1, 2])

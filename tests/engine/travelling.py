@@ -127,7 +127,7 @@ class Traveller:
         else:
             return True
         # a refusal is torch's or the user's, never that a stop is lost or that gradstep itself has failed
-        assert "reach" not in self.refused
+        assert "reach" not in self.refused, self.refused
         assert "gradstep" not in self.refused
         return False
 
