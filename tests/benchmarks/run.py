@@ -22,6 +22,7 @@ TITLES = {
     "history": "Going back in time on mlp and GPT-2 124M: undo, keeping, memory (needs transformers)",
     "checks": "An iteration with all checks on, against the same with none, on mlp and GPT-2 124M (needs transformers)",
     "replay": "Headless replay of 1,000 iterations of mlp, against the plain loop",
+    "curves": "Growth with parameters, nodes, iterations and batch size: key to painted screen, and memory",
     "script": "A training script under gradstep: between stops against the script alone, and each stop",
 }
 TIMES = {
@@ -37,6 +38,7 @@ TIMES = {
     "history": (100, 10),
     "checks": (12, 3),
     "replay": (15, 3),
+    "curves": (5, 2),
     "script": (6, 1),
 }
 """Turns of each benchmark, and how many with --quick."""
