@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from msgspec.structs import asdict
 
-from gradstep.engine.observe.loop_phases import Phase
+from gradstep.engine.observe.loop_phases import Edge, Name
 from gradstep.engine.script.main_thread import MainThread, News
 from gradstep.engine.script.program import Ended, Program, Runnable
 from gradstep.engine.script.recorder import RunRecorder
@@ -114,8 +114,8 @@ class HeadlessScript:
         """The breakpoints that were never hit, as their lines."""
         return [row.line for row in self.session.watch.breakpoints if not row.hits]
 
-    def _told(self, phase: Phase) -> None:
-        self.recorder.told(phase)
+    def _told(self, name: Name, edge: Edge, outermost: bool, grad_mode: bool) -> None:
+        self.recorder.told(name, edge, outermost, grad_mode)
         if self._iterations and self.loop.iteration >= self._iterations:
             self.enough = True
             raise Enough(0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from inspect import currentframe
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from torch.optim import optimizer as optimizers
 from torch.utils.checkpoint import checkpoint
 
 from gradstep.engine.debuggee.optimizers import is_torchs
-from gradstep.engine.observe.loop_phases import LoopPhases, Phase
+from gradstep.engine.observe.loop_phases import Edge, LoopPhases, Name, Phase
 from gradstep.engine.observe.observer import observe
 from gradstep.engine.observe.stream import (
     EngineEntered,
@@ -58,6 +59,18 @@ class Net(nn.Module):
         return out
 
 
+class Seen(list[Phase]):
+    """Keeps the phases that it is told of."""
+
+    def begins(self, name: Name, of: Any, within: tuple[str, ...], grad_mode: bool, *called: Any) -> None:
+        self.append(Phase(name, "begins", of, within, grad_mode, *called))
+
+    def ended(
+        self, name: Name, of: Any, within: tuple[str, ...], grad_mode: bool, frame: FrameType | None, edge: Edge
+    ) -> None:
+        self.append(Phase(name, edge, of, within, grad_mode, frame=frame))
+
+
 def line(phase: Phase) -> str:
     """`step > forward Net begins`, for instance."""
     of = "" if phase.name == "backward" else f" {type(phase.of).__name__}"
@@ -67,8 +80,8 @@ def line(phase: Phase) -> str:
 
 def phases(loop: Callable[[], object]) -> list[str]:
     """Return the phases that begin in a loop, with those that they are in; of each it is checked that it ends."""
-    seen: list[Phase] = []
-    with observe(LoopPhases(seen.append).consumer()):
+    seen = Seen()
+    with observe(LoopPhases(seen).consumer()):
         loop()
     begun = [each for each in seen if each.edge == "begins"]
     ended = [each for each in seen if each.edge == "ended"]
@@ -157,8 +170,8 @@ def test_a_phase_that_raised_is_over() -> None:
     def refuses() -> float:
         raise ValueError("refused")
 
-    seen: list[Phase] = []
-    with observe(LoopPhases(seen.append).consumer()):
+    seen = Seen()
+    with observe(LoopPhases(seen).consumer()):
         with pytest.raises(ValueError, match="refused"):
             optimizer.step(refuses)
         with pytest.raises(RuntimeError):
@@ -173,8 +186,8 @@ def test_a_phase_that_raised_is_over() -> None:
 
 
 def test_a_held_workload_is_one_more_loop_that_is_watched() -> None:
-    held, seen = hold(Net()), list[Phase]()
-    with observe(LoopPhases(seen.append).consumer()):
+    held, seen = hold(Net()), Seen()
+    with observe(LoopPhases(seen).consumer()):
         run(held, F, B, S, Z)
     begun = [each.name for each in seen if each.edge == "begins"]
     assert begun == ["forward", "backward", "step", "zero_grad"]

@@ -52,7 +52,7 @@ def test_the_loss_from_before_it_was_opened_is_shown_with_what_became_of_its_gra
         frame = sys._getframe()
         watching = session.attach("train.py", frame)
         session.show_loss(None, frame)
-        watching.stop_here("set_trace")
+        watching.stops.stop_here("set_trace")
         NET(X).sum().backward()
         del loss
 

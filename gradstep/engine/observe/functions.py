@@ -22,25 +22,26 @@ class _Thread(local):
     unobserved = False
 
 
-_HERE = _Thread()
+THREAD = _Thread()
+"""Whether this thread is in `unobserved`."""
 
 
 @contextmanager
 def unobserved() -> Iterator[None]:
     """Hide what runs on this thread in the block from what observes, and from the dispatch modes of the user's code."""
-    was = _HERE.unobserved
-    _HERE.unobserved = True
+    was = THREAD.unobserved
+    THREAD.unobserved = True
     try:
         modes = torch._C._len_torch_dispatch_stack()
         with torch._C.DisableTorchFunction(), _disable_current_modes() if modes else nullcontext():
             yield
     finally:
-        _HERE.unobserved = was
+        THREAD.unobserved = was
 
 
 def is_unobserved() -> bool:
     """Return whether this thread is in `unobserved`."""
-    return _HERE.unobserved
+    return THREAD.unobserved
 
 
 @dataclass

@@ -6,9 +6,9 @@ A held workload and a script that gradstep does not drive give the same phases.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import FrameType, MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import torch
 from msgspec import Struct
@@ -30,16 +30,18 @@ from gradstep.engine.observe.stream import (
 )
 
 Name = Literal["forward", "backward", "step", "zero_grad"]
+Edge = Literal["begins", "ended", "skipped"]
 
 
-_NONE: Mapping[str, Any] = MappingProxyType({})
+NONE: Mapping[str, Any] = MappingProxyType({})
+"""Of a phase without keyword arguments."""
 
 
 class Phase(Struct, frozen=True, eq=False):
     """A phase begins, has ended, or is a step that was skipped."""
 
     name: Name
-    edge: Literal["begins", "ended", "skipped"]
+    edge: Edge
     of: Any
     """The outermost module, the `EngineCall`, the optimizer, or who cleared; None for a forward without modules."""
     within: tuple[str, ...] = ()
@@ -48,9 +50,32 @@ class Phase(Struct, frozen=True, eq=False):
     """False for a forward without a graph: evaluation, a teacher, a target network."""
     args: tuple[Any, ...] = ()
     """Of a forward that begins, the arguments of the module."""
-    kwargs: Mapping[str, Any] = _NONE
+    kwargs: Mapping[str, Any] = NONE
     frame: FrameType | None = None
     """The frame that called it, or one of torch's that it called."""
+
+
+class Follower(Protocol):
+    """What follows the phases of a loop; the arguments are the fields of a `Phase`."""
+
+    def begins(
+        self,
+        name: Name,
+        of: Any,
+        within: tuple[str, ...],
+        grad_mode: bool,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        frame: FrameType | None,
+    ) -> None:
+        """Note a phase that begins."""
+        ...
+
+    def ended(
+        self, name: Name, of: Any, within: tuple[str, ...], grad_mode: bool, frame: FrameType | None, edge: Edge
+    ) -> None:
+        """Note a phase that has ended, or a step that was skipped."""
+        ...
 
 
 class LoopPhases:
@@ -58,10 +83,13 @@ class LoopPhases:
 
     One that a backward calls is a checkpoint that computes again, and not a forward. A `torch.autograd.grad` is a
     backward where it differentiates parameters for an update, see `EngineCall.trains`.
+
+    Args:
+        follower: is told of each phase.
     """
 
-    def __init__(self, come: Callable[[Phase], None]) -> None:
-        self._come = come
+    def __init__(self, follower: Follower) -> None:
+        self._follower = follower
         self._running: list[tuple[Any, Any, FrameType | None]] = []
         """The phases that run, what each is of, and the frame that called it. A `grad` has no name."""
         self._modules = False
@@ -75,27 +103,26 @@ class LoopPhases:
             CallEntered: self._entered,
             CallLeft: self._left,
             EngineEntered: self._engine_entered,
-            EngineLeft: self._ended,
-            StepEntered: lambda event: self._begins("step", *event),
-            StepLeft: self._ended,
+            EngineLeft: lambda event: self._ended(event.call),
+            StepEntered: lambda event: self._begins("step", event.optimizer, event.frame),
+            StepLeft: lambda event: self._ended(event.optimizer),
             StepSkipped: self._skipped,
-            ZeroEntered: lambda event: self._begins("zero_grad", *event),
-            Zeroed: self._ended,
+            ZeroEntered: lambda event: self._begins("zero_grad", event.owner, event.frame),
+            Zeroed: lambda event: self._ended(event.owner),
         }
 
     def _entered(self, event: CallEntered) -> None:
-        module, args, kwargs, frame = event
-        self._modules = True
+        module, self._modules = event.module, True
         if is_transformed():
             self._called_with = list(module.parameters())
         if self._running:
             self._forget_raised()
         if not self._running or self._running[-1][0] == "step":
-            self._begins("forward", module, frame, args, kwargs)
+            self._begins("forward", module, event.frame, event.args, event.kwargs)
 
     def _left(self, event: CallLeft) -> None:
         if self._running and self._running[-1][1] is event.module:
-            self._ended(event)
+            self._ended(event.module)
 
     def _engine_entered(self, event: EngineEntered) -> None:
         if not event.depth and self._trains(event.call):
@@ -111,7 +138,7 @@ class LoopPhases:
 
     def _skipped(self, event: StepSkipped) -> None:
         frame = sys._getframe(1)
-        self._come(Phase("step", "skipped", event.optimizer, self._names(), torch.is_grad_enabled(), frame=frame))
+        self._follower.ended("step", event.optimizer, self._names(), torch.is_grad_enabled(), frame, "skipped")
 
     def _begins(
         self,
@@ -119,23 +146,24 @@ class LoopPhases:
         of: Any,
         frame: FrameType | None,
         args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] = _NONE,
+        kwargs: Mapping[str, Any] = NONE,
     ) -> None:
         within = self._names() if self._running else ()
         trains = torch.is_grad_enabled() or _checkpointed(name)
-        self._come(Phase(name, "begins", of, within, trains, args, kwargs, frame))
+        self._follower.begins(name, of, within, trains, args, kwargs, frame)
         self._running.append((name, of, frame))
 
-    def _ended(self, event: CallLeft | EngineLeft | StepLeft | Zeroed) -> None:
-        of, running = event[0], self._running
-        for place in range(len(running) - 1, -1, -1):
-            name, each, frame = running[place]
-            if each is of:
-                del running[place:]
-                if name:
-                    within = self._names() if running else ()
-                    self._come(Phase(name, "ended", of, within, torch.is_grad_enabled(), (), _NONE, frame))
-                return
+    def _ended(self, of: Any) -> None:
+        running = self._running
+        if running and running[-1][1] is not of and any(each is of for _, each, _ in running):
+            while running[-1][1] is not of:  # what has raised has not ended
+                running.pop()
+        if not running or running[-1][1] is not of:
+            return
+        name, _, frame = running.pop()
+        if name:
+            within = self._names() if running else ()
+            self._follower.ended(name, of, within, torch.is_grad_enabled(), frame, "ended")
 
     def _names(self) -> tuple[str, ...]:
         self._forget_raised()

@@ -24,6 +24,7 @@ from gradstep.engine.observe.subscriptions import (
     OPS,
     SUBSCRIBED,
     SUBSCRIPTIONS,
+    TABLE,
     GraphOf,
     Observation,
     Subscription,
@@ -127,6 +128,7 @@ def _sync() -> None:
         for each in now[0]:
             for kind, call in each.consumer.items():
                 subscribed[kind] = (*subscribed.get(kind, ()), (each, call))
+        TABLE.engine = tuple([each for each in now[0] if each.engine])
         SUBSCRIBED.update(subscribed)
         for kind in SUBSCRIBED.keys() - subscribed.keys():
             SUBSCRIBED.pop(kind, None)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import Any, Literal, NamedTuple, TypeAlias
 
+from msgspec import Struct
 from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 from torch.autograd.graph import Node
@@ -21,7 +22,7 @@ Consumer: TypeAlias = "Mapping[type, Callable[[Any], Any]]"
 
 
 # -- forward -----------------------------------------------------------------------------------------------------------
-class CallEntered(NamedTuple):
+class CallEntered(Struct, frozen=True, eq=False):
     """A module is called from outside of any other module."""
 
     module: nn.Module
@@ -31,7 +32,7 @@ class CallEntered(NamedTuple):
     """The frame that called it."""
 
 
-class CallLeft(NamedTuple):
+class CallLeft(Struct, frozen=True, eq=False):
     """The call of an outermost module has ended."""
 
     module: nn.Module
@@ -131,7 +132,7 @@ class FunctionLeft(NamedTuple):
 
 
 # -- backward ----------------------------------------------------------------------------------------------------------
-class EngineEntered(NamedTuple):
+class EngineEntered(Struct, frozen=True, eq=False):
     """Autograd's engine is called: by `backward`, or by `torch.autograd.grad`."""
 
     call: Any
@@ -142,7 +143,7 @@ class EngineEntered(NamedTuple):
     """Torch's frame that calls it."""
 
 
-class EngineLeft(NamedTuple):
+class EngineLeft(Struct, frozen=True, eq=False):
     """The call of the engine has ended, or raised."""
 
     call: Any
@@ -175,7 +176,7 @@ class GradientArrives(NamedTuple):
 
 
 # -- optimizer ---------------------------------------------------------------------------------------------------------
-class StepEntered(NamedTuple):
+class StepEntered(Struct, frozen=True, eq=False):
     """`step` of an optimizer is called."""
 
     optimizer: Optimizer
@@ -183,7 +184,7 @@ class StepEntered(NamedTuple):
     """Torch's frame that runs it: no longer on the stack after `step` has raised, for which there is no event."""
 
 
-class StepLeft(NamedTuple):
+class StepLeft(Struct, frozen=True, eq=False):
     """`step` of an optimizer has returned. There is no event when it raises."""
 
     optimizer: Optimizer
@@ -217,7 +218,7 @@ class ScalerCalled(NamedTuple):
     """The scaled loss, or losses; the optimizer; None for an update."""
 
 
-class ZeroEntered(NamedTuple):
+class ZeroEntered(Struct, frozen=True, eq=False):
     """`zero_grad` of an optimizer or a module is called."""
 
     owner: Optimizer | nn.Module
@@ -225,7 +226,7 @@ class ZeroEntered(NamedTuple):
     """The frame that runs it: gone when it has raised."""
 
 
-class Zeroed(NamedTuple):
+class Zeroed(Struct, frozen=True, eq=False):
     """`zero_grad` of an optimizer or a module has run."""
 
     owner: Optimizer | nn.Module

@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 from gradstep.engine.autograd.graph import GraphRecord
 from gradstep.engine.observe import stream
 from gradstep.engine.observe.engine_calls import EngineCall
-from gradstep.engine.observe.functions import is_unobserved
+from gradstep.engine.observe.functions import THREAD
 from gradstep.engine.observe.stream import Consumer
 
 GraphOf = Callable[[EngineCall], "GraphRecord | None"]
@@ -80,10 +80,20 @@ SUBSCRIBED: dict[type, tuple[tuple[Subscription, Callable[[Any], Any]], ...]] = 
 """The subscriptions to each kind of event, and the function to call."""
 
 
+class _Table:
+    """What is derived from the subscriptions."""
+
+    engine: tuple[Subscription, ...] = ()
+    """Those to the engine."""
+
+
+TABLE = _Table()
+
+
 def emit(event: Any) -> Any:
     """Emit an event; return the replacement that a consumer returned, None without one."""
     several = SUBSCRIBED.get(type(event))
-    if several is None or is_unobserved():
+    if several is None or THREAD.unobserved:
         return None
     thread, changed = get_ident(), None
     for who, call in several:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from types import FrameType
+from typing import Any
+
 from msgspec.structs import replace
 from torch.optim import Optimizer
 
 from gradstep.engine.debuggee.loop import Point
 from gradstep.engine.observe.engine_calls import EngineCall, is_transformed
-from gradstep.engine.observe.loop_phases import Phase
+from gradstep.engine.observe.loop_phases import Name
 from gradstep.engine.script.found import Found
 from gradstep.engine.script.iterations import CallSite, Iterations
 from gradstep.engine.script.losses import Loss, Losses
@@ -26,6 +29,8 @@ class Counted:
         self._found, self._iterations, self._losses = found, iterations, losses
         self.forward_line = ""
         """The line of the first module call of the forward that runs; empty when none does."""
+        self.in_step = False
+        """True while an optimizer's step runs, which may have raised."""
         self.nests = True
         """False once a step has run no closure."""
         self._point = Point()
@@ -47,50 +52,51 @@ class Counted:
 
     def begin(self, point: Point) -> None:
         """Count from a point on."""
-        self._point, self._last, self._loss, self.forward_line = point, "", None, ""
+        self._point, self._last, self._loss, self.forward_line, self.in_step = point, "", None, "", False
         self._done, self._steps, self._since = point.done, point.steps, point.steps_since_forward
 
-    def begins(self, phase: Phase, site: CallSite) -> None:
-        """Note a phase that begins."""
-        name = phase.name
+    def begins(self, name: Name, of: Any, frame: FrameType | None, site: CallSite) -> None:
+        """Note a phase that begins; for the arguments see `Phase`."""
         if name == "forward":
-            self._found.module(phase.of, phase.frame)
+            self._found.module(of, frame)
             self.forward_line = self.forward_line or site.line
         elif name == "backward":
-            self._loss = self._losses.add(self._found.held(), phase, site, self._iterations.number, later=True)
+            number = self._iterations.number
+            self._loss = self._losses.add(self._found.held(), of, frame, site, number, later=True)
             self._transformed, self._since, self._backward = is_transformed(), 0, None
             self._last, self._line, self.forward_line = "forward", self.forward_line or site.line, ""
             self._done = done_with_loss(self._done)
         elif name == "step":
-            self._step(phase)
+            self.in_step = True
+            self._step(of, frame)
 
-    def ended(self, phase: Phase, site: CallSite) -> None:
+    def ended(self, name: Name, of: Any, frame: FrameType | None, site: CallSite) -> None:
         """Note the end of a phase."""
-        name = phase.name
         if name == "forward":
             return
         if name == "backward":
             self._losses.ended()
-            self._backward, self._returned = phase.of, returned_by(phase.of)
+            self._backward, self._returned = of, returned_by(of)
             self._iterations.updates += self._transformed
         elif name == "step":
-            self._calls = self._step(phase)
+            self.in_step = False
+            self._calls = self._step(of, frame)
             self.nests = bool(self._calls)
             self._iterations.updates += 1
             self._steps += 1
             self._since += 1
-        elif isinstance(phase.of, Optimizer):
-            self._found.optimizer(phase.of, phase.frame)
+        elif isinstance(of, Optimizer):
+            self._found.optimizer(of, frame)
         else:
-            self._found.module(phase.of, phase.frame)
+            self._found.module(of, frame)
         self._last, self._line, self._done = name, site.line, with_phase(self._done, name)
 
-    def _step(self, phase: Phase) -> tuple[float, ...]:
+    def _step(self, optimizer: Optimizer, frame: FrameType | None) -> tuple[float, ...]:
         """Note an optimizer that begins or ends a step; return the losses since the last time."""
-        self._found.optimizer(phase.of, phase.frame)
+        self._found.optimizer(optimizer, frame)
         held = self._found.held()
-        if held.optimizer is not phase.of:
-            held.use_optimizer(phase.of, [])
+        if held.optimizer is not optimizer:
+            held.use_optimizer(optimizer, [])
         return tuple(self._losses.begin())
 
     def point(self) -> Point:

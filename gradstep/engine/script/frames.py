@@ -42,15 +42,32 @@ def callers(frame: FrameType | None, caller: CodeType | None = None) -> Iterator
         frame = frame.f_back
 
 
-def call_site(frame: FrameType | None) -> tuple[object, ...]:
-    """Return what tells one call in the script's loop from another: the instructions of all frames that lead to it."""
+def call_site(frame: FrameType | None, caller: CodeType | None = None) -> tuple[object, ...]:
+    """Return what tells one call in the script's loop from another: the instructions of all frames that lead to it.
+
+    Those from the frame of `caller` outwards are left out.
+    """
     site: list[object] = []
     while frame is not None:  # in every phase of a script that runs on
         code = frame.f_code
-        if whose(code.co_filename) == "user":
-            site += (code.co_filename, code.co_firstlineno, frame.f_lasti)
+        file = code.co_filename
+        if _USERS[file]:
+            site += (file, code.co_firstlineno, frame.f_lasti)
+        elif code is caller:
+            break
         frame = frame.f_back
     return tuple(site)
+
+
+class _Users(dict[str, bool]):
+    """Whether each file is the user's."""
+
+    def __missing__(self, file: str) -> bool:
+        self[file] = users = whose(file) == "user"
+        return users
+
+
+_USERS = _Users()
 
 
 def line_text(frame: FrameType | None) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import CodeType, FrameType
 
-from gradstep.engine.observe.loop_phases import Name, Phase
+from gradstep.engine.observe.loop_phases import Name
 from gradstep.engine.script.frames import call_site, callers, line_text
 
 
@@ -20,16 +21,18 @@ class CallSites:
     """Where each phase was called last."""
 
     def __init__(self) -> None:
+        self.caller: CodeType | None = None
+        """What called the script; its frame and those around it are gradstep's."""
         self.last: dict[Name, CallSite] = {}
         self._known: dict[tuple[object, ...], CallSite] = {}
 
-    def note(self, phase: Phase) -> CallSite:
-        """Note that a phase is called; return where."""
-        key = call_site(phase.frame)
+    def note(self, name: Name, frame: FrameType | None) -> CallSite:
+        """Note that a phase is called at a frame; return where."""
+        key = call_site(frame, self.caller)
         site = self._known.get(key)
         if site is None:
-            site = self._known[key] = CallSite(line_text(next(callers(phase.frame), None)))
-        self.last[phase.name] = site
+            site = self._known[key] = CallSite(line_text(next(callers(frame), None)))
+        self.last[name] = site
         return site
 
 

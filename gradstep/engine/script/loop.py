@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from threading import current_thread, get_ident
 from types import FrameType
@@ -19,7 +19,7 @@ from gradstep.engine.debuggee.generators import Randomness
 from gradstep.engine.debuggee.loop import Point
 from gradstep.engine.held import Held
 from gradstep.engine.observe.engine_calls import is_transformed
-from gradstep.engine.observe.loop_phases import LoopPhases, Phase
+from gradstep.engine.observe.loop_phases import NONE, Edge, LoopPhases, Name, Phase
 from gradstep.engine.observe.observer import observe
 from gradstep.engine.observe.stream import EngineLeft, StepLeft, Zeroed
 from gradstep.engine.observe.subscriptions import Observation
@@ -68,14 +68,17 @@ class ScriptLoop:
         """True while phases are only counted: nothing but a pause can stop the script."""
         self._began, self._spent = time.perf_counter(), 0.0
         """When the script ran on from its last stop, and the seconds that recording phases has taken since."""
+        self._free = False
+        """True where nothing but a pause can stop it before its end."""
         self._watching = ExitStack()
         self._books: tuple[Observation, ...] = ()
         """What the bookkeeper observes: nothing while phases are only counted."""
         self._ident = 0
         self.elsewhere = ""
         """The name of another thread on which an optimizer has stepped; empty for none."""
-        self.told: Callable[[Phase], None] | None = None
-        """Called with each phase that begins or has ended, once it is noted."""
+        self.told: Callable[[Name, Edge, bool, bool], None] | None = None
+        """Called with each phase that begins or has ended, once it is noted: its name, edge, whether it is in no other,
+        and the grad mode."""
 
     # -- what is known -------------------------------------------------------------------------------------------------
     @property
@@ -96,7 +99,7 @@ class ScriptLoop:
     @property
     def in_step(self) -> bool:
         """True while an optimizer's step runs, which may have raised."""
-        return self._phases.in_step
+        return self._counted.in_step if self.counts else self._phases.in_step
 
     @property
     def tape(self) -> Tape | None:
@@ -122,9 +125,11 @@ class ScriptLoop:
     # -- watching ------------------------------------------------------------------------------------------------------
     def watch(self) -> None:
         """Watch what the calling frame runs on this thread from now on."""
-        self._ident, self.stack.caller = get_ident(), sys._getframe(1).f_code
-        phases, books = LoopPhases(self._come).consumer(), self.found.bookkeeper
-        kept, ends = books.consumer(), {EngineLeft, StepLeft, Zeroed}
+        self._ident = get_ident()
+        self.stack.caller = self._sites.caller = sys._getframe(1).f_code
+        self._go_on()
+        phases, books = LoopPhases(self).consumer(), self.found.bookkeeper
+        kept, ends = books.consumer(), frozenset[type]({EngineLeft, StepLeft, Zeroed})
         first = {kind: told for kind, told in kept.items() if kind in ends}
         last = {kind: told for kind, told in kept.items() if kind not in ends}
         # what has ended is in the ledger when the loop hears of it
@@ -151,9 +156,13 @@ class ScriptLoop:
         lines.paused()
         lines.install()
 
+    def _go_on(self) -> None:
+        self._began, self._spent = time.perf_counter(), 0.0
+        self._free = self.stops.wanted.runs_on and not self._steps.armed
+
     def _resumed(self) -> None:
         self.stack.number = 0
-        self._began, self._spent = time.perf_counter(), 0.0
+        self._go_on()
         release_locals(sys._getframe(1))
         if not self._thread.pausing:
             self.stops.lines.paused()
@@ -164,53 +173,87 @@ class ScriptLoop:
         self._phases.watch_for_operation()
 
     # -- phases --------------------------------------------------------------------------------------------------------
-    def _come(self, phase: Phase) -> None:
+    def begins(
+        self,
+        name: Name,
+        of: Any,
+        within: tuple[str, ...],
+        grad_mode: bool,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        frame: FrameType | None,
+    ) -> None:
+        """Note a phase that begins; see `Phase`."""
+        if torch._C._len_torch_dispatch_stack():  # the script's own modes see none of what is done here
+            with _disable_current_modes():
+                return self.begins(name, of, within, grad_mode, args, kwargs, frame)
         if self._thread.released:
-            self.leave()
-            return
+            return self.leave()
         try:
-            if torch._C._len_torch_dispatch_stack():  # the script's own modes see none of what is done here
-                with _disable_current_modes():
-                    self._note(phase)
-            else:
-                self._note(phase)
+            trains, new = grad_mode or name != "forward", False
+            if trains:
+                site = self._sites.note(name, frame)
+                if not within:
+                    if not self.counts and not is_transformed():
+                        self._phases.writes.find(name, of, frame)
+                    new = of is not None and self._iterations.begins(site)  # an operation is watched only for `into`
+                    if new or not self._free or not self.found.optimizers:
+                        self._count_or_record(new)
+                if self.counts:
+                    self._counted.begins(name, of, frame, site)
+            if not self.counts:
+                self._record(Phase(name, "begins", of, within, grad_mode, args, kwargs, frame), new)
+            if self.told is not None:
+                self.told(name, "begins", not within, grad_mode)
         except Exception as error:  # a fault of gradstep's own is not one of the script
-            self.stops.tell(f"gradstep could not follow a {phase.name}: {type(error).__name__}: {error}")
+            self._failed(name, error)
+
+    def ended(
+        self, name: Name, of: Any, within: tuple[str, ...], grad_mode: bool, frame: FrameType | None, edge: Edge
+    ) -> None:
+        """Note a phase that has ended, or a step that was skipped; see `Phase`."""
+        if torch._C._len_torch_dispatch_stack():
+            with _disable_current_modes():
+                return self.ended(name, of, within, grad_mode, frame, edge)
+        if self._thread.released:
+            return self.leave()
+        try:
+            if self.counts and edge == "ended":
+                if grad_mode or name != "forward":
+                    self._counted.ended(name, of, frame, self._sites.last[name])
+            else:
+                self.show_counted()
+                self._record(Phase(name, edge, of, within, grad_mode, frame=frame))
+                if self.counts:
+                    self._counted.begin(self.stops.now().point)
+            if self.told is not None:
+                self.told(name, edge, not within, grad_mode)
+        except Exception as error:
+            self._failed(name, error)
+
+    def _record(self, phase: Phase, new: bool = False) -> None:
+        began = time.perf_counter()
+        self._phases.record(phase, new)
+        self._spent += time.perf_counter() - began
+
+    def _failed(self, name: Name, error: Exception) -> None:
+        self.stops.tell(f"gradstep could not follow a {name}: {type(error).__name__}: {error}")
 
     def _operates(self, frame: FrameType) -> None:
         """Begin a forward with an operation, in a loop without modules."""
         if not self._forward.runs:
-            self._come(Phase("forward", "begins", None, ("step",) * self.in_step, frame=frame))
+            self.begins("forward", None, ("step",) * self.in_step, True, (), NONE, frame)
 
     def _called(self, event: Any) -> None:
         if not self._thread.released:
             self._phases.called(event)
-
-    def _note(self, phase: Phase) -> None:
-        trains, new = phase.grad_mode or phase.name != "forward", False
-        if trains and phase.edge == "begins":
-            site = self._sites.note(phase)
-            if not phase.within:
-                if not self.counts and not is_transformed():
-                    self._phases.writes.find(phase)
-                new = phase.of is not None and self._iterations.begins(site)  # an operation is watched only for `into`
-                if new or self.counts:
-                    self._count_or_record(new)
-        if not self.counts:
-            began = time.perf_counter()
-            self._phases.record(phase, new)
-            self._spent += time.perf_counter() - began
-        elif trains:
-            self._count(phase)
-        if self.told is not None:
-            self.told(phase)
 
     def _count_or_record(self, new: bool) -> None:
         """Decide whether phases are only counted from here on, where a phase begins that is in no other.
 
         Recording begins at any such phase, for a stop; else at a new iteration, as counting does.
         """
-        counts = bool(self.found.optimizers) and self.stops.wanted.runs_on and not self._steps.armed
+        counts = self._free and bool(self.found.optimizers) and (new or self.counts)
         if counts and new:
             spare = SHARE * (time.perf_counter() - self._began)
             counts = self._spent > spare and not self._steps.due(self.iteration) and not self._thread.pausing
@@ -225,19 +268,6 @@ class ScriptLoop:
         self.counts = counts
         for each in self._books:
             each.pause(counts)
-
-    def _count(self, phase: Phase) -> None:
-        edge, name = phase.edge, phase.name
-        if name == "step":
-            self._phases.in_step = edge == "begins"
-        if edge == "begins":
-            self._counted.begins(phase, self._sites.last[name])
-        elif edge == "ended":
-            self._counted.ended(phase, self._sites.last[name])
-        else:
-            self.show_counted()
-            self._phases.step_skipped(phase)
-            self._counted.begin(self.stops.now().point)
 
     # -- what a stop shows ---------------------------------------------------------------------------------------------
     def show_counted(self) -> None:

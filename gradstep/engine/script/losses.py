@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import FrameType
 from typing import NamedTuple
 
 import torch
@@ -10,7 +11,6 @@ from torch import Tensor
 from gradstep.engine.held import Held
 from gradstep.engine.observe.engine_calls import EngineCall
 from gradstep.engine.observe.functions import unobserved
-from gradstep.engine.observe.loop_phases import Phase
 from gradstep.engine.script.frames import named_values
 from gradstep.engine.script.iterations import CallSite
 
@@ -68,20 +68,25 @@ class Losses:
         nodes = [each.grad_fn for each in call.outputs if isinstance(each, Tensor) and each.grad_fn is not None]
         return bool(nodes) and all(node._sequence_nr() < self._number for node in nodes)
 
-    def add(self, held: Held, backward: Phase, site: CallSite, iteration: int, later: bool) -> Loss:
+    def add(
+        self, held: Held, call: EngineCall, frame: FrameType | None, site: CallSite, iteration: int, later: bool
+    ) -> Loss:
         """Note the loss of a backward.
 
         Args:
             held: what is trained.
-            backward: the backward, which begins.
+            call: the backward, which begins.
+            frame: the frame that calls it.
             site: where it is called; its line is the name of a loss that no variable names.
             iteration: the iteration.
             later: leave it unread where reading waits for its device; `read` reads it.
         """
-        loss = _unwrapped(next((each for each in backward.of.outputs if isinstance(each, Tensor)), None))
+        outputs = call.outputs
+        loss = outputs[0] if len(outputs) == 1 else next((each for each in outputs if isinstance(each, Tensor)), None)
+        loss = _unwrapped(loss if isinstance(loss, Tensor) else None)
         series = self._series.setdefault(site, len(self._series))
         if series == len(held.loss_names):
-            named = named_values(backward.frame)
+            named = named_values(frame)
             held.loss_names.append(next((name for name, each in named if each is loss), site.line))
         if later and loss is not None and is_far(loss):
             with unobserved(), torch.no_grad():
@@ -89,7 +94,8 @@ class Losses:
             if len(self._unread) >= MOST:
                 self.read(held)
             return Loss(loss, None, None)
-        self.read(held)
+        if self._unread:
+            self.read(held)
         value = value_of(loss)
         change = self._note(held, series, iteration, value, held.rates())
         self.since.append(float("nan") if value is None else value)
@@ -119,7 +125,8 @@ class Losses:
         held.loss_series.append(series)
         held.losses.append((iteration, float("nan") if value is None else value))
         # the same tuple again, as long as they stay the same: there may be millions
-        held.loss_rates.append(held.loss_rates[-1] if held.loss_rates and held.loss_rates[-1] == rates else rates)
+        known = held.loss_rates
+        known.append(known[-1] if known and known[-1] == rates else rates)
         return None if value is None or last is None else value - last
 
 
@@ -133,7 +140,7 @@ def _unwrapped(loss: Tensor | None) -> Tensor | None:
 
 def is_far(loss: Tensor) -> bool:
     """Return whether reading a tensor waits for the device that computes it."""
-    return loss.device.type not in ("cpu", "meta")
+    return not (loss.is_cpu or loss.is_meta)
 
 
 def value_of(loss: Tensor | None) -> float | None:

@@ -76,7 +76,7 @@ class ScriptPhases:
             ("backward", "ended"): self._backward_ended,
             ("step", "begins"): self._step_begins,
             ("step", "ended"): self._step_ended,
-            ("step", "skipped"): self.step_skipped,
+            ("step", "skipped"): self._step_skipped,
             ("zero_grad", "begins"): self._zero_grad_begins,
             ("zero_grad", "ended"): self._zero_grad_ended,
         }
@@ -197,7 +197,7 @@ class ScriptPhases:
     def _use_loss(self, phase: Phase) -> None:
         held, site, number = self._stops.now(), self._sites.last["backward"], self._iterations.number
         later = self._stops.runs_on and not phase.within and not self._due
-        loss = self._losses.add(held, phase, site, number, later)
+        loss = self._losses.add(held, phase.of, phase.frame, site, number, later)
         old, forward = held.point, self._forward
         held.point = Point(
             phase="forward",
@@ -248,7 +248,7 @@ class ScriptPhases:
         self.in_step = False
         found = vars(phase.of).get("found_inf")  # of a fused optimizer, whose kernel skips the step itself
         if isinstance(found, Tensor) and self._stops.wanted.looks and found.item():
-            self.step_skipped(phase)
+            self._step_skipped(phase)
             return
         self._iterations.updates += 1
         held, books = self._stops.now(), self._found.bookkeeper
@@ -261,10 +261,10 @@ class ScriptPhases:
         self._show("step", steps_since_forward=since, steps=held.point.steps + 1, **changed)
         self._ended("step")
 
-    def step_skipped(self, phase: Phase) -> None:
+    def _step_skipped(self, phase: Phase) -> None:
         """Note a step that a `GradScaler` skipped, and the gradients that are not finite."""
         self._iterations.updates += 1
-        self._sites.note(phase)
+        self._sites.note("step", phase.frame)
         self._found.optimizer(phase.of, phase.frame)
         held = self._stops.now()
         held.use_optimizer(phase.of, [])

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gradstep.engine.held import Held
 from gradstep.engine.numbers.norms import norms
-from gradstep.engine.observe.loop_phases import Phase
+from gradstep.engine.observe.loop_phases import Edge, Name
 from gradstep.engine.script.loop import ScriptLoop
 
 SHARE = 0.005
@@ -55,16 +55,16 @@ class RunRecorder:
         self._before: list[Tensor] | None = None
         self._every = 1
 
-    def told(self, phase: Phase) -> None:
+    def told(self, name: Name, edge: Edge, outermost: bool, grad_mode: bool) -> None:
         """Note a phase that begins or has ended."""
-        name, edge, outermost, loop = phase.name, phase.edge, not phase.within, self._loop
+        loop = self._loop
         if loop.iteration != self._iteration:
             self._iteration = loop.iteration
             self._end_iteration()
         if edge == "ended":
             self.counts[name] += 1
             if outermost:
-                self._ended(phase)
+                self._ended(name, grad_mode)
         elif edge == "begins" and outermost:
             self._start = time.perf_counter()
         if name == "step" and not loop.counts and loop.held is not None:
@@ -72,11 +72,11 @@ class RunRecorder:
             (self._step_begins if edge == "begins" else self._step_ended)(loop.held)
             self._spent += time.perf_counter() - began
 
-    def _ended(self, phase: Phase) -> None:
-        name, order = phase.name, self._order
+    def _ended(self, name: Name, grad_mode: bool) -> None:
+        order = self._order
         if name != "zero_grad":
             self.seconds[name] += time.perf_counter() - self._start
-        shown = name if phase.grad_mode or name != "forward" else "forward (no grad)"
+        shown = name if grad_mode or name != "forward" else "forward (no grad)"
         if not order or order[-1] != shown:
             order.append(shown)
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from types import FrameType
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
 from gradstep.engine.bits import same_bits
-from gradstep.engine.observe.engine_calls import is_transformed
+from gradstep.engine.observe.engine_calls import EngineCall, is_transformed
 from gradstep.engine.observe.functions import unobserved
-from gradstep.engine.observe.loop_phases import Name, Phase
+from gradstep.engine.observe.loop_phases import Name
 from gradstep.engine.script.copies import CopiesBefore, weights_of
 from gradstep.engine.script.found import Found
 from gradstep.engine.script.iterations import Iterations
@@ -145,13 +146,13 @@ class ScriptWrites:
             self._unowned = self._copies.take(held, "step")
             self._writes.mark(held.names, weights_of(self._unowned))
 
-    def find(self, phase: Phase) -> None:
-        """Find what was written since the last phase, as another begins."""
-        replaced = self._find_in_graph(phase) if phase.name == "backward" else ()
+    def find(self, name: Name, of: Any, frame: FrameType | None) -> None:
+        """Find what was written since the last phase, as another begins; for the arguments see `Phase`."""
+        replaced = self._find_in_graph(of, frame) if name == "backward" else ()
         written = self._writes.found()
         self.clipped = written.grads
-        for name in (*written.to_none, *written.to_zeros):
-            self._found.ledger.cleared(name, name in written.to_none)
+        for each in (*written.to_none, *written.to_zeros):
+            self._found.ledger.cleared(each, each in written.to_none)
         names = (*written.weights, *replaced)
         if not names:
             return
@@ -168,7 +169,7 @@ class ScriptWrites:
         held.saved = self._unowned
         self._stops.end_of("step")
 
-    def _find_in_graph(self, phase: Phase) -> tuple[str, ...]:
+    def _find_in_graph(self, call: EngineCall, frame: FrameType | None) -> tuple[str, ...]:
         if not self._stops.wanted.looks and self._stops.held is not None and self._found.owns_parameters:
             return ()
-        return self._found.graph([each.grad_fn for each in phase.of.outputs if isinstance(each, Tensor)], phase.frame)
+        return self._found.graph([each.grad_fn for each in call.outputs if isinstance(each, Tensor)], frame)

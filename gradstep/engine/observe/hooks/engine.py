@@ -15,9 +15,9 @@ from torch.autograd.graph import Node, get_gradient_edge
 from gradstep.engine.autograd.graph import collector_paused
 from gradstep.engine.observe import stream
 from gradstep.engine.observe.engine_calls import EngineCall
-from gradstep.engine.observe.functions import is_unobserved
+from gradstep.engine.observe.functions import THREAD
 from gradstep.engine.observe.hooks.installed import Replacement
-from gradstep.engine.observe.subscriptions import ENGINE, HERE, SUBSCRIPTIONS, Subscription
+from gradstep.engine.observe.subscriptions import ENGINE, HERE, TABLE, Subscription
 
 
 def _run_backward(
@@ -28,19 +28,20 @@ def _run_backward(
     That holds for functions that were bound before, and for the inner backward of a reentrant checkpoint.
     """
     frame, run = sys._getframe(1), _ENGINE.own
-    if is_unobserved():
+    if THREAD.unobserved:
         return run(outputs, gradients, retain, create, inputs, *more, **also)
     accumulates = bool(also.get("accumulate_grad"))
     name, given = f"torch.autograd.{frame.f_code.co_name}", (tuple(outputs), tuple(gradients), tuple(inputs))
     call = EngineCall(name, *given, accumulates, bool(retain), bool(create))
-    depth = HERE.depth
-    mine = _observing()
+    depth, thread, table = HERE.depth, get_ident(), TABLE.engine
+    mine = [each for each in table if each.thread == thread]
     try:
         for each in mine:
             entered = each.consumer.get(stream.EngineEntered)
             if entered is not None and not each.deaf:
                 entered(stream.EngineEntered(call, depth - each.within, frame))
-        mine = _observing()  # a consumer may have subscribed another to what this call does
+        if TABLE.engine is not table:  # a consumer has subscribed another to what this call does
+            mine = [each for each in TABLE.engine if each.thread == thread]
         HERE.depth = depth + 1
         hooking = [each for each in mine if (each.nodes or each.leaves) and depth == each.within and not each.deaf]
         if not hooking:
@@ -57,12 +58,6 @@ def _run_backward(
             left = each.consumer.get(stream.EngineLeft)
             if left is not None and not each.deaf:
                 left(stream.EngineLeft(call, depth - each.within))
-
-
-def _observing() -> list[Subscription]:
-    """Return who observes the engine on this thread."""
-    thread = get_ident()
-    return [each for each in SUBSCRIPTIONS if each.engine and each.thread == thread]
 
 
 def _hook_nodes(who: Subscription, call: EngineCall, stack: ExitStack) -> None:
