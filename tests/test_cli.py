@@ -212,7 +212,7 @@ def test_help_names_every_command(monkeypatch: pytest.MonkeyPatch, capsys: pytes
 
 def test_help_says_what_holds_where_an_option_is_not_given(capsys: pytest.CaptureFixture[str]) -> None:
     screen, replay = (" ".join(helped([*words, "--help"], capsys).split()) for words in ([], ["replay"]))
-    for default in ("(default: auto)", "(default: 0)", "(default: 1GiB)"):
+    for default in ("(default: auto)", "(default: 0)", "(default: 1GiB)", "(default: 20%)"):
         assert default in screen
     assert screen.count("(default: the last one used)") == 2
     assert "the last one used" not in replay

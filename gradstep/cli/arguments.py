@@ -6,10 +6,10 @@ import argparse
 import re
 from collections.abc import Callable
 
-from gradstep.values.commands import HISTORY, Break, Check
+from gradstep.values.commands import HISTORY, HISTORY_TIME, Break, Check
 from gradstep.values.differences import DTYPES
 from gradstep.values.errors import wrong
-from gradstep.values.numbers import read_bytes
+from gradstep.values.numbers import read_bytes, read_share
 
 WRONG = 2
 """Exit code for an invalid command line or script."""
@@ -104,6 +104,18 @@ def add_history(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_history_time(parser: argparse.ArgumentParser) -> None:
+    """Add `--history-time`."""
+    parser.add_argument(
+        "--history-time",
+        type=_share,
+        default=HISTORY_TIME,
+        metavar="SHARE",
+        help="time that copying the history into new memory may take, as a share of the time of the phases: 50%%, or "
+        "off for no limit (default: 20%%); over it, fewer checkpoints are kept",
+    )
+
+
 def add_offload(parser: argparse.ArgumentParser) -> None:
     """Add `--history-offload`."""
     parser.add_argument(
@@ -114,6 +126,13 @@ def add_offload(parser: argparse.ArgumentParser) -> None:
 def _history(text: str) -> int:
     try:
         return read_bytes(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _share(text: str) -> float:
+    try:
+        return read_share(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 

@@ -14,6 +14,7 @@ from gradstep.cli.arguments import (
     add_checks,
     add_device_and_seed,
     add_history,
+    add_history_time,
     add_look,
     add_offload,
     add_python,
@@ -60,6 +61,7 @@ def open_screen(given: list[str], words: Iterable[str]) -> int:
     add_look(parser, "the last one used", "the last one used")
     parser.add_argument("--no-unicode", action="store_true", help="draw with ASCII only")
     add_history(parser)
+    add_history_time(parser)
     add_offload(parser)
     parser.add_argument(
         "--break",
@@ -230,7 +232,9 @@ def _show(
 
     # the engine first: it imports torch while the screen imports textual
     runs = run is not None or (script is not None and bool(_run_line(script)))
-    session = RemoteSession.spawn(options.history, options.history_offload, runs, options.python or "")
+    session = RemoteSession.spawn(
+        options.history, options.history_offload, runs, options.python or "", options.history_time
+    )
     try:
         from gradstep.tui.run import run_app
 

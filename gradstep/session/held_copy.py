@@ -27,17 +27,24 @@ class HeldCopy:
         trained: what it was copied from.
         history: maximum bytes of history.
         offload: True to keep the history of a model on a GPU in host memory.
+        share: time budget of the history, see `Session`.
         waiting: called with the name of the op that a pause waits for.
     """
 
     def __init__(
-        self, workload: Workload, trained: Trained, history: int, offload: bool, waiting: Callable[[str], None]
+        self,
+        workload: Workload,
+        trained: Trained,
+        history: int,
+        offload: bool,
+        share: float,
+        waiting: Callable[[str], None],
     ) -> None:
         self._keeper = trained.held.keeper
         self._random = self._keeper.capture()
         if trained.computed and trained.began is not None:  # its first forward draws what the script's has drawn
             self._keeper.restore(trained.began)
-        self._session = Session(workload, history=history, history_offload=offload)
+        self._session = Session(workload, history=history, history_offload=offload, history_time=share)
         self._session.can_pause(waiting, lambda: self._interrupted)
         self._interrupted = False
         self._thread = threading.get_ident()

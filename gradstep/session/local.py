@@ -20,7 +20,7 @@ from gradstep.session.python_api import PythonApi
 from gradstep.session.time_travel import TimeTravel
 from gradstep.targets import A_FACTORY, OWN_LOOP
 from gradstep.values import commands as cmd
-from gradstep.values.commands import HISTORY, Command
+from gradstep.values.commands import HISTORY, HISTORY_TIME, Command
 from gradstep.values.errors import GradstepError, wrong
 from gradstep.values.findings import Finding
 from gradstep.values.outcomes import Outcome, Stop, WatchHit
@@ -40,6 +40,9 @@ class Session(PythonApi):
             parameter for a workload.
         history: maximum bytes of history, for undo and goto; 0 keeps only the copies for a rollback.
         history_offload: True to keep the history of a model on a GPU in host memory.
+        history_time: maximum time that copying the history into new memory takes, as a share of the time of the
+            commands themselves. Over it, checkpoints are dropped, and their stops are reached by running commands
+            again. `math.inf` for no limit.
         on_progress: called with the name of each stage of loading a workload.
 
     Raises:
@@ -54,12 +57,13 @@ class Session(PythonApi):
         device: str | None = None,
         history: int = HISTORY,
         history_offload: bool = False,
+        history_time: float = HISTORY_TIME,
         on_progress: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.log: list[Command] = []
         self._progress = on_progress
         self._executor: Executor | None = None
-        self._history, self._offload = history, history_offload
+        self._history, self._offload, self._share = history, history_offload, history_time
         self._dropped: weakref.finalize[[PhaseStepper], Session] | None = None
         self._waiting: Callable[[str], None] | None = None
         self._interrupted: Callable[[], bool] = lambda: False
@@ -229,7 +233,7 @@ class Session(PythonApi):
         self._dropped = weakref.finalize(self, _abandon, inspector.stepper)
         self._dropped.atexit = False  # at exit that thread no longer runs, and waiting for it would hang
         self._executor = Executor(
-            inspector, TimeTravel(inspector, self._history, load, self._progress), name, seed, self.log
+            inspector, TimeTravel(inspector, self._history, load, self._progress, self._share), name, seed, self.log
         )
         if self._waiting is not None:
             self.can_pause(self._waiting, self._interrupted, self._waits)

@@ -28,7 +28,7 @@ from gradstep.session.held_copy import HeldCopy
 from gradstep.session.looking_back import LookingBack
 from gradstep.session.script_watch import ScriptWatch
 from gradstep.values import commands as cmd
-from gradstep.values.commands import HISTORY, Command
+from gradstep.values.commands import HISTORY, HISTORY_TIME, Command
 from gradstep.values.errors import GradstepError, wrong
 from gradstep.values.expressions import expression_line, name_line
 from gradstep.values.findings import Finding
@@ -69,6 +69,7 @@ class ScriptSession:
         on_running: called a few times a second while the script runs on.
         history: maximum bytes of recorded stops; 0 records none.
         history_offload: True to keep what is recorded of tensors on a GPU in host memory.
+        history_time: time budget of the history of a held copy, see `Session`.
     """
 
     def __init__(
@@ -80,9 +81,10 @@ class ScriptSession:
         on_running: Callable[[Running], None] = lambda _: None,
         history: int = HISTORY,
         history_offload: bool = False,
+        history_time: float = HISTORY_TIME,
     ) -> None:
         self._on_progress, self._on_waiting, self._on_running = on_progress, on_waiting, on_running
-        self._history = history, history_offload
+        self._history = history, history_offload, history_time
         self._thread, self._begin = thread or MainThread(), begin
         self.log: list[Command] = []
         self.running = False

@@ -46,13 +46,14 @@ class TimeTravel:
         budget: int,
         load: cmd.Load | None = None,
         on_progress: Callable[[str], None] = lambda _: None,
+        share: float = cmd.HISTORY_TIME,
     ) -> None:
-        """Keep at most `budget` bytes; `load` is the command that built the workload.
+        """Keep at most `budget` bytes, in a `share` of the time; `load` is the command that built the workload.
 
         `on_progress` is called with a description of each long operation before it begins.
         """
         self._inspector, self.load, self._progress = inspector, load, on_progress
-        self.timeline = Timeline(inspector.runner, inspector.scope, budget)
+        self.timeline = Timeline(inspector.runner, inspector.scope, budget, share)
         self.timeline.begin()
         inspector.timeline = self.timeline
         self._joined: set[int] = set()

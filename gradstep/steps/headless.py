@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
@@ -34,7 +35,8 @@ def session_for(
         return cast("Session", made)
     from gradstep.session.local import Session
 
-    return Session(history=history, history_offload=offload, on_progress=on_progress)
+    # no limit in time: what a replay prints does not depend on how fast it was
+    return Session(history=history, history_offload=offload, history_time=math.inf, on_progress=on_progress)
 
 
 class Headless:

@@ -142,6 +142,20 @@ def read_bytes(text: str) -> int:
     return int(float(number) * (1024 if binary else 1000) ** (" KMGT".index(unit.upper()) if unit else 0))
 
 
+def read_share(text: str) -> float:
+    """Parse a share: `20%` is 0.2; `off`, no limit, is infinity.
+
+    Raises:
+        ValueError: it is not a share; the message says so.
+    """
+    if text.strip().lower() == "off":
+        return math.inf
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", text.strip())
+    if not found:
+        raise ValueError(f"{text!r} is not a share: write 20%, or off")
+    return float(found[1]) / 100
+
+
 def _sign(value: float, plus: str = "") -> str:
     return MINUS if math.copysign(1.0, value) < 0 else plus
 

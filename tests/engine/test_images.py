@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from travelling import Traveller
 
 from gradstep.engine.bits import same_bits
+from gradstep.engine.state import memory as memory_room
 from gradstep.engine.state.images import Image, Images
 from gradstep.engine.state.memory import Memory, copies_of
 from gradstep.values.errors import GradstepError
@@ -182,6 +183,22 @@ def test_what_one_act_copied_stays_for_the_next_that_copies_as_much() -> None:
         memory.shrink()
     assert memory.free == weight.nbytes
     assert memory.take([weight])[0].data_ptr() == address
+
+
+def test_only_copies_into_much_new_memory_take_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory, weight = Memory(), torch.ones(10, 20)
+    monkeypatch.setattr(memory_room, "_NOTICED", weight.nbytes)
+    made = memory.take([weight])
+    assert memory.short
+    spent = memory.seconds
+    assert spent > 0
+    del made
+    gc.collect()
+    assert not memory.short
+    memory.take([weight])
+    assert memory.seconds == spent, "memory that is used again"
+    memory.take([weight[:5]])
+    assert memory.seconds == spent, "little"
 
 
 @pytest.mark.parametrize("size", [10, 2000])

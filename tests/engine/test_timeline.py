@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from unittest.mock import patch
 
@@ -12,9 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 from travelling import ACTS, EXAMPLES, Traveller
+from travelling import LOOP as PHASES
 
 from gradstep.engine.expressions.names import Scope
 from gradstep.engine.history import thinning
+from gradstep.engine.state import memory
 from gradstep.values.commands import Forward, PointCommand
 from gradstep.values.errors import GradstepError
 
@@ -180,6 +183,32 @@ def test_what_does_not_repeat_is_noticed_and_its_results_are_kept() -> None:
     for point in (thinned[3], thinned[20], thinned[1], thinned[-1]):
         traveller.go(point.number)
         assert traveller.digest() == seen[point.number]
+
+
+def test_over_its_time_budget_the_history_takes_no_new_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    model, batch = nn.Linear(64, 32), (torch.randn(2, 64), torch.randn(2, 32))
+    monkeypatch.setattr(memory, "_NOTICED", model.weight.nbytes)
+    traveller = Traveller.of(hold(model, [batch]), budget=1 << 30)
+    timeline, pool = traveller.timeline, traveller.timeline.images.memory
+    timeline.share = math.inf
+    traveller.take("loop", 3)
+    points = timeline.points
+    assert all(point.checkpoint is not None for point in points.values())
+    assert timeline.spent > 0
+    timeline.share = 0.0
+    traveller.take("loop", 1)
+    kept = sum(point.checkpoint is not None for point in points.values())
+    assert kept < len(points)
+    allocated = pool._new
+    for line in PHASES * 3:
+        traveller.take("act", line)
+        traveller.check()
+    assert pool._new - allocated < model.weight.nbytes, "but for what is small"
+    assert timeline.here().parent.checkpoint is not None, "a rollback and an undo need no rerun"
+    for number in (2, 7, 14, 20):
+        traveller.go(number)
+        traveller.check()
 
 
 def test_what_is_too_long_to_check_is_proved_by_running_on_to_what_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,8 +15,9 @@ from gradstep.values.views import NoView
 class Session:
     """Counts its commands as stops; interrupts become outcomes, as in the real one."""
 
-    def __init__(self, history, history_offload, on_progress) -> None:
-        self.names = {"progress": on_progress, "os": os, "sys": sys}
+    def __init__(self, history, history_offload, history_time, on_progress) -> None:
+        kept = history, history_offload, history_time
+        self.names = {"progress": on_progress, "os": os, "sys": sys, "kept": kept}
         self.number = 0
         self.running = False
 

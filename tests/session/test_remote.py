@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 import pytest
 from hearing import Heard
 
-from gradstep.session.transport.process import EngineLink, exit_words
+from gradstep.session.transport.process import EngineLink, exit_words, spawn_engine
 from gradstep.session.transport.remote import RemoteSession
 from gradstep.values.commands import Forward, Print, Say
 from gradstep.values.errors import GradstepError
@@ -73,6 +75,18 @@ def test_commands_and_looks_are_answered_in_order_with_their_stops(stub: Start) 
         assert (second.stop.number, second.text) == (2, "hi")
         assert session.stop == second.stop
         assert events == [Progress("importing torch")]
+        await session.close()
+
+    run(work())
+
+
+def test_the_engine_is_given_the_budgets_of_the_history(stub: Start) -> None:
+    spawn = partial(spawn_engine, "stub_engine", history=4096, history_offload=True, history_time=math.inf)
+
+    async def work() -> None:
+        session = RemoteSession(spawn(), spawn)
+        outcome = await session.execute(Say("text = repr(kept)"))
+        assert outcome.text == "(4096, True, inf)"
         await session.close()
 
     run(work())

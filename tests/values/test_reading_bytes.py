@@ -1,10 +1,12 @@
-"""A number of bytes as a person writes it."""
+"""A number of bytes, and a share, as a person writes it."""
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
-from gradstep.values.numbers import read_bytes
+from gradstep.values.numbers import read_bytes, read_share
 
 
 @pytest.mark.parametrize(
@@ -29,3 +31,14 @@ def test_what_is_read(text: str, value: int) -> None:
 def test_what_is_none_says_how_to_write_it(text: str) -> None:
     with pytest.raises(ValueError, match="write 1GiB, 512MiB, or off"):
         read_bytes(text)
+
+
+@pytest.mark.parametrize(("text", "value"), [("20%", 0.2), (" 2.5 %", 0.025), ("0%", 0.0), ("off", math.inf)])
+def test_a_share_is_read(text: str, value: float) -> None:
+    assert read_share(text) == value
+
+
+@pytest.mark.parametrize("text", ["", "20", "0.2", "-1%", "%", "on"])
+def test_what_is_no_share_says_how_to_write_one(text: str) -> None:
+    with pytest.raises(ValueError, match="write 20%, or off"):
+        read_share(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
@@ -29,7 +30,9 @@ HASHED = 64 << 20
 
 
 def tidy(timeline: Timeline, say: Callable[[str], None] = lambda _: None) -> list[str]:
-    """Drop checkpoints until the history is within its budget; return messages for the user.
+    """Drop checkpoints until the history is within its budgets; return messages for the user.
+
+    Its time budget is kept by dropping so many that the next copies find memory to reuse.
 
     The first point, the present one and the one before it, which a rollback needs, are always kept. Before a kind of
     command is relied on to repeat, one of that kind is rerun and compared if that takes no longer than `SLICE`. Where
@@ -40,17 +43,23 @@ def tidy(timeline: Timeline, say: Callable[[str], None] = lambda _: None) -> lis
         say: called with a message before anything that takes long.
     """
     here = timeline.current
-    if here is None or timeline.bytes <= timeline.budget:
+    most = timeline.budget * _ENOUGH if timeline.bytes > timeline.budget else math.inf
+    slow, memory = timeline.spent > timeline.share, timeline.images.memory
+
+    def over() -> bool:
+        return timeline.bytes > most or (slow and memory.short)
+
+    if here is None or not over():
         return []
     messages: list[str] = []
-    while timeline.bytes > timeline.budget * _ENOUGH:
+    while over():
         victim = _choose(timeline, here)
         if victim is None:
-            messages += _drop_results(timeline, here)
+            messages += _drop_results(timeline, here) if timeline.bytes > most else []
             break
         messages += _check(timeline, here, victim, say)
         _thin(timeline, victim)
-    timeline.images.memory.shrink()
+    memory.shrink()
     return messages
 
 

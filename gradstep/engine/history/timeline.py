@@ -16,7 +16,7 @@ from gradstep.engine.state.part import Key
 from gradstep.engine.state.saved import Saved
 from gradstep.engine.state.snapshot import Checkpoint, size_of, take, tensors_of
 from gradstep.values import numbers
-from gradstep.values.commands import Forward, PointCommand, Restore
+from gradstep.values.commands import HISTORY_TIME, Forward, PointCommand, Restore
 from gradstep.values.errors import wrong
 
 FIRST = "main"
@@ -32,6 +32,10 @@ class Timeline:
     """The scope for expressions in edits that are rerun."""
     budget: int
     """The most bytes for checkpoints; 0 turns the history off, and nothing can be undone."""
+    share: float = HISTORY_TIME
+    """The most time for copies into new memory, as a share of `ran`."""
+    ran: float = 0.0
+    """Seconds that the commands took by themselves."""
     stops: int = 0
     """The highest stop number so far, stops inside phases included."""
     images: Images = field(default_factory=Images)
@@ -68,6 +72,11 @@ class Timeline:
         """Approximate bytes of the history, without what undoing the last command needs anyway."""
         return self.images.tally.bytes + self.small - self._needed_anyway()
 
+    @property
+    def spent(self) -> float:
+        """The time that copies into new memory took, as a share of `ran`."""
+        return self.images.memory.seconds / self.ran if self.ran else 0.0
+
     def begin(self) -> None:
         """Start a new history here, if the budget is not 0; drop the old one."""
         self.end()
@@ -83,6 +92,7 @@ class Timeline:
         self.current, self.branch = None, FIRST
         self.points, self.branches, self.images = {}, {}, Images(self.held.offload)
         self.repeats, self.trusting, self.small, self._wrote = {}, True, 0, {}
+        self.ran = 0.0
         self.runner.transaction.keep_in(self)
         self.held.batches.keeps_all = False
 
@@ -118,6 +128,7 @@ class Timeline:
             return
         self.small += point.small
         point.seconds = seconds
+        self.ran += seconds
         self.branch = point.branch
         self.current = self.points[point.number] = self.branches[point.branch] = point
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import mmap
+import time
 import weakref
-from collections import deque
-from collections.abc import Hashable, Sequence
+from collections import Counter, deque
+from collections.abc import Sequence
 from contextlib import suppress
+from functools import reduce
+from operator import or_
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -17,8 +21,14 @@ _SLAB = 8 << 20
 """Bytes of a slab, from which small tensors are cut."""
 _ALIGNED = 64
 """Alignment of a tensor in bytes, the same as torch's."""
+_NOTICED = 64 << 20
+"""Bytes of new memory for one act from which it is much: nobody notices the 20 ms that less takes."""
 _RECENT = 32
-"""Acts whose largest copy sets how much memory stays in the pool: an iteration that accumulates several backwards."""
+"""Acts whose copies set how much memory stays in the pool: an iteration that accumulates several backwards."""
+
+
+_Kind: TypeAlias = tuple[torch.Size, tuple[int, ...], torch.dtype, torch.device]
+"""What a tensor and the memory for its copy have in common."""
 
 
 class Memory:
@@ -27,26 +37,31 @@ class Memory:
     def __init__(self, offload: bool = False) -> None:
         """Allocate on each tensor's device, or with `offload` in host memory for tensors on a GPU."""
         self._offload = offload
-        self._free: dict[Hashable, list[Tensor]] = {}
+        self._free: dict[_Kind, list[Tensor]] = {}
         self.given = 0
         """Bytes in use."""
         self.free = 0
         """Bytes in the pool."""
-        self._taken: deque[int] = deque(maxlen=_RECENT)
-        """Bytes that were copied for each of the last acts."""
+        self.seconds = 0.0
+        """Seconds that copies into much new memory have taken."""
+        self._new = 0
+        """Bytes that were ever allocated."""
+        self._taken: deque[Counter[_Kind]] = deque(maxlen=_RECENT)
+        """How many tensors of each kind were copied for each of the last acts."""
         self._slab: Tensor | None = None
         self._cut = 0
         """Bytes of the slab that are allocated."""
 
     def like(self, tensor: Tensor) -> Tensor:
         """Return a dense, uninitialised tensor of the same shape, strides and dtype."""
-        kind = (tensor.shape, tensor.stride(), tensor.dtype, tensor.device)
+        kind = _kind_of(tensor)
         waiting = self._free.get(kind)
         if waiting:
             base = waiting.pop()
             self.free -= base.nbytes
         else:
             base = self._fresh(tensor)
+            self._new += base.nbytes
         self.given += base.nbytes
         given = base.detach()  # another object on the same memory: its finalizer returns the memory
         weakref.finalize(given, self._reclaim, kind, base).atexit = False
@@ -54,22 +69,36 @@ class Memory:
 
     def take(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """Copy the tensors that one act may write."""
+        began, new = time.perf_counter(), self._new
         made = [self.like(each) if each.layout is torch.strided else each.detach().clone() for each in tensors]
         dense = [
             (copy, tensor.detach()) for copy, tensor in zip(made, tensors, strict=True) if copy.layout is torch.strided
         ]
         copy_all([copy for copy, _ in dense], [tensor for _, tensor in dense])
-        self._taken.append(sum(copy.nbytes for copy, _ in dense))
+        self._taken.append(Counter(_kind_of(tensor) for _, tensor in dense))
+        new = self._new - new
+        if new and new >= _NOTICED:
+            self.seconds += (time.perf_counter() - began) * new / sum(copy.nbytes for copy, _ in dense)
         return made
+
+    @property
+    def short(self) -> bool:
+        """True when an act such as one of the last needs much memory that the pool does not have."""
+        missing = ((kind, count - len(self._free.get(kind, ()))) for kind, count in self._needed().items())
+        return sum(_size_of(kind) * count for kind, count in missing if count > 0) >= _NOTICED
 
     def shrink(self) -> None:
         """Return memory of the pool to the system, except for what the next act may need."""
-        most = max(self._taken, default=0)
-        for kind in list(self._free):
-            while self.free > most and self._free[kind]:
-                self.free -= self._free[kind].pop().nbytes
-            if not self._free[kind]:
+        needed = self._needed()
+        for kind, waiting in list(self._free.items()):
+            while len(waiting) > needed.get(kind, 0):
+                self.free -= waiting.pop().nbytes
+            if not waiting:
                 del self._free[kind]
+
+    def _needed(self) -> Counter[_Kind]:
+        """Return how many tensors of each kind one of the last acts has copied at most."""
+        return reduce(or_, self._taken, Counter())
 
     def _fresh(self, tensor: Tensor) -> Tensor:
         """Return new memory; small tensors share a slab, which is freed when none of them is in use."""
@@ -81,10 +110,19 @@ class Memory:
         self._cut += -(-tensor.nbytes // _ALIGNED) * _ALIGNED
         return _shaped(part, tensor)
 
-    def _reclaim(self, kind: Hashable, base: Tensor) -> None:
+    def _reclaim(self, kind: _Kind, base: Tensor) -> None:
         self.given -= base.nbytes
         self.free += base.nbytes
         self._free.setdefault(kind, []).append(base)
+
+
+def _kind_of(tensor: Tensor) -> _Kind:
+    return tensor.shape, tensor.stride(), tensor.dtype, tensor.device
+
+
+def _size_of(kind: _Kind) -> int:
+    shape, _, dtype, _ = kind
+    return shape.numel() * dtype.itemsize
 
 
 def dense_like(tensor: Tensor, offload: bool = False) -> Tensor:

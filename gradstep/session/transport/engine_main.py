@@ -26,30 +26,31 @@ _OUT_OF_THE_WAY = 200
 def main() -> None:
     """Serve one screen until it closes the session.
 
-    `sys.argv` has the socket's descriptor, the screen's process id, the bytes of history, 1 to offload it, else 0, and
-    to run a script, the descriptor that its exit is reported to, else -1.
+    `sys.argv` has the socket's descriptor, the screen's process id, the bytes of history, 1 to offload it, else 0, its
+    time budget, and to run a script, the descriptor that its exit is reported to, else -1.
     """
-    descriptor, screen, history, offload, report = map(int, sys.argv[1:6])
+    descriptor, screen, history, offload = map(int, sys.argv[1:5])
+    share, report = float(sys.argv[5]), int(sys.argv[6])
     sys.argv[1:] = []
     die_with(screen)
     if report >= 0:
         fork_script(report, descriptor)
         high = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _OUT_OF_THE_WAY)
         os.close(descriptor)
-        serve_script(socket.socket(fileno=high), history, bool(offload))
+        serve_script(socket.socket(fileno=high), history, bool(offload), share)
     kill_children_on_exit()
     sys.path.append(os.getcwd())  # for pkg.module:factory; last, where it shadows nothing
     faulthandler.enable()
     os.set_inheritable(descriptor, False)
     gate = Gate(socket.socket(fileno=descriptor), on_lost=kill_own_group, on_loaded=freeze_objects)
     try:
-        gate.serve(_session(gate, history, bool(offload)))
+        gate.serve(_session(gate, history, bool(offload), share))
     except SystemExit as end:
         _end(end.code if isinstance(end.code, int) else 1 if end.code else 0)
     _end(0)
 
 
-def serve_script(sock: socket.socket, history: int, offload: bool) -> NoReturn:
+def serve_script(sock: socket.socket, history: int, offload: bool, share: float) -> NoReturn:
     """Run a script on this thread, the main one, and serve a screen on another."""
     session: ScriptSession | None = None
     gate = Gate(sock, on_lost=kill_own_group, pause=lambda: session.pause() if session is not None else None)
@@ -65,6 +66,7 @@ def serve_script(sock: socket.socket, history: int, offload: bool) -> NoReturn:
         on_running=gate.tell,
         history=history,
         history_offload=offload,
+        history_time=share,
     )
 
     def serve() -> None:
@@ -115,13 +117,18 @@ def kill_own_group() -> None:
     os.killpg(0, signal.SIGKILL)
 
 
-def _session(gate: Gate, history: int, offload: bool) -> ServedSession:
+def _session(gate: Gate, history: int, offload: bool, share: float) -> ServedSession:
     gate.tell(Progress("importing torch"))
     try:
         from gradstep.session.local import Session
     except Exception as error:
         return _NoSession(_no_torch(error))
-    session = Session(history=history, history_offload=offload, on_progress=lambda stage: gate.tell(Progress(stage)))
+    session = Session(
+        history=history,
+        history_offload=offload,
+        history_time=share,
+        on_progress=lambda stage: gate.tell(Progress(stage)),
+    )
     session.can_pause(lambda what: gate.tell(Waiting(what)), gate.interrupted, gate.waits)
     return session
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from gradstep.values.commands import HISTORY
+from gradstep.values.commands import HISTORY, HISTORY_TIME
 
 WHEELS = ("msgspec", "xxhash", "safetensors", "lark")
 """What the engine imports besides torch and numpy."""
@@ -72,6 +72,7 @@ def spawn_engine(
     history_offload: bool = False,
     script: bool = False,
     python: str = "",
+    history_time: float = HISTORY_TIME,
 ) -> EngineLink:
     """Start an engine process that runs `main` of a module.
 
@@ -83,12 +84,13 @@ def spawn_engine(
     output, into = pty.openpty() if script else os.pipe()
     report, reports = os.pipe() if script else (-1, -1)
     passed = [theirs.fileno(), *[reports] * script]
+    kept = history, int(history_offload), history_time
     # unbuffered, so that output before an abort or os._exit is not lost; passive, so that torch's idle threads do not
     # spin while the screen draws
     environment = None if script else {"OMP_WAIT_POLICY": "passive", **os.environ, "PYTHONUNBUFFERED": "1"}
     try:
         process = subprocess.Popen(
-            command_of(module, theirs.fileno(), os.getpid(), history, int(history_offload), reports, python=python),
+            command_of(module, theirs.fileno(), os.getpid(), *kept, reports, python=python),
             stdin=into if script else subprocess.DEVNULL,
             stdout=into,
             stderr=into,

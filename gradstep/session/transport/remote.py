@@ -27,7 +27,7 @@ from gradstep.session.transport.wire import (
     frame,
     read_reply,
 )
-from gradstep.values.commands import HISTORY, Command
+from gradstep.values.commands import HISTORY, HISTORY_TIME, Command
 from gradstep.values.errors import wrong
 from gradstep.values.outcomes import Died, Event, Outcome, Output, Stop
 from gradstep.values.views import NoView, Request, View
@@ -61,7 +61,12 @@ class RemoteSession:
 
     @classmethod
     def spawn(
-        cls, history: int = HISTORY, history_offload: bool = False, script: bool = False, python: str = ""
+        cls,
+        history: int = HISTORY,
+        history_offload: bool = False,
+        script: bool = False,
+        python: str = "",
+        history_time: float = HISTORY_TIME,
     ) -> RemoteSession:
         """Start an engine and return its session. Call it on the main thread, before anything slow is imported.
 
@@ -70,8 +75,16 @@ class RemoteSession:
             history_offload: True to keep the history of a model on a GPU in host memory.
             script: True to run a script, in its own terminal.
             python: the interpreter to run it on; empty for our own.
+            history_time: time budget of the history, see `Session`.
         """
-        start = partial(spawn_engine, history=history, history_offload=history_offload, script=script, python=python)
+        start = partial(
+            spawn_engine,
+            history=history,
+            history_offload=history_offload,
+            script=script,
+            python=python,
+            history_time=history_time,
+        )
         return cls(start(), start)
 
     @property

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from gradstep.tui.panels.actions import Actions
 from gradstep.tui.panels.panel import Panel
 from gradstep.tui.render.copying import Copied
@@ -42,8 +44,10 @@ def draw(view: TimelineView | None, width: int, height: int, first: int = 0, at:
 
 
 def _about(view: TimelineView) -> str:
+    memory = f"{numbers.size(view.memory)} of {numbers.size(view.budget)}"
+    time = f", {view.spent:.0%} of {view.share:.0%} time" if view.spent >= 0.005 and view.share < math.inf else ""
     branches = f", {numbers.count(len(view.branches), 'branch', 'branches')}" if len(view.branches) > 1 else ""
-    return f"{numbers.count(view.total, 'stop')}{branches}, {numbers.size(view.memory)} of {numbers.size(view.budget)}"
+    return f"{numbers.count(view.total, 'stop')}{branches}, {memory}{time}"
 
 
 def row_words(row: TimelineRow) -> str:

@@ -46,6 +46,7 @@ from gradstep.values.commands.stepping import (
 from gradstep.values.commands.syntax import Role, Syntax, Word, line_of
 from gradstep.values.commands.time_travel import (
     HISTORY,
+    HISTORY_TIME,
     BackUntil,
     Branch,
     Compare,

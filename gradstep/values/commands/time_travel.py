@@ -15,6 +15,8 @@ from gradstep.values.expressions import Expression
 
 HISTORY = 1 << 30
 """Default memory budget of the history, in bytes."""
+HISTORY_TIME = 0.2
+"""Default time budget of the history, as a share of the time of the commands themselves."""
 EditCommand: TypeAlias = Assign | Freeze | Clip | UseOptimizer | Mode | Seed | Restore
 """The edits; each is added to the timeline."""
 _POINTS = ("@branches", "now")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TypeAlias
 
 from msgspec import Struct
@@ -95,6 +96,10 @@ class TimelineView(Struct, frozen=True, tag=True):
     budget: int
     """Memory budget in bytes; 0 when no history is kept."""
     note: str = ""
+    spent: float = 0.0
+    """Time that copying the history into new memory took, as a share of the time of the commands themselves."""
+    share: float = math.inf
+    """Time budget, as such a share."""
     script: bool = False
     """True for the recorded stops of a script, which has no commands and can't go back."""
 

@@ -42,7 +42,8 @@ def timeline_view(timeline: Timeline, stop: int, look: LookTimeline) -> Timeline
         for name, point in timeline.branches.items()
     )
     memory, script = max(0, timeline.bytes), bool(here.place)
-    return TimelineView(stop, rows, len(points), first, branches, memory, timeline.budget, script=script)
+    spent, share = timeline.spent, timeline.share
+    return TimelineView(stop, rows, len(points), first, branches, memory, timeline.budget, "", spent, share, script)
 
 
 def _row(timeline: Timeline, point: TimelinePoint, undone: set[int], ends: tuple[str, ...], way: bool) -> TimelineRow:
