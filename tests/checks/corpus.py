@@ -2,7 +2,8 @@
 
 A program is a function that trains, decorated with `broken` or `healthy`; each file here whose name begins with
 `programs_` holds some that the rules were tuned on, each `heldout_` file some that were written before their author had
-read the rules. They are run as a script is, and those that return a `Workload` also as a held workload.
+read the rules, each `blind_` file some written later, after published scripts, by an author who had read neither the
+rules nor the programs. They are run as a script is, and those that return a `Workload` also as a held workload.
 """
 
 from __future__ import annotations
@@ -44,6 +45,11 @@ class Program(NamedTuple):
         """Whether it was written before its author had read the rules."""
         return self.name.startswith("heldout_")
 
+    @property
+    def blind(self) -> bool:
+        """Whether it is of the second set whose author had not read the rules."""
+        return self.name.startswith("blind_")
+
 
 PROGRAMS: list[Program] = []
 
@@ -67,7 +73,7 @@ def healthy(train: Callable[[], object]) -> Callable[[], object]:
 def corpus() -> list[Program]:
     """Return every program of the corpus."""
     if not PROGRAMS:
-        for kind in ("programs", "heldout"):
+        for kind in ("programs", "heldout", "blind"):
             for file in sorted(Path(__file__).parent.glob(f"{kind}_*.py")):
                 importlib.import_module(f"checks.{file.stem}")
     return PROGRAMS
