@@ -183,7 +183,7 @@ def fast_neural_style():
             optimizer.zero_grad()
             y = transformer(x)
             content_loss = 1e5 * mse_loss(vgg(y), vgg(x))
-            style_loss = 1e5 * mse_loss(gram_matrix(vgg(y)), gram_style)
+            style_loss = 1e10 * mse_loss(gram_matrix(vgg(y)), gram_style)
             total_loss = content_loss + style_loss
             total_loss.backward()
             optimizer.step()
