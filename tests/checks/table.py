@@ -3,9 +3,10 @@
 One line a rule goes into the README, one line a program into `programs.md` beside this file.
 
 Per rule: in how many of the programs that have its fault it was found, and in how many others it was reported. Programs
-where a rule's finding is a consequence of another fault count neither way. The held-out programs are counted on their
-own: as they are now, and as they were in the first run (`first_run.json`: what was declared and what was found),
-before any rule was changed for them. `CORRECTIONS` lists the programs that have been corrected since.
+where a rule's finding is a consequence of another fault count neither way. The held-out programs and the blind ones are
+counted on their own: as they are now, and as they were in the first run (`first_run.json`: what was declared, what was
+found, and which checks failed), before any rule was changed for them. `CORRECTIONS` lists the programs that have been
+corrected since.
 """
 
 from __future__ import annotations
@@ -24,20 +25,23 @@ BEGIN, END = "<!-- checks: begin -->", "<!-- checks: end -->"
 if TYPE_CHECKING:
     from checks.corpus import Program
 
-CORRECTIONS = (
-    "`made.py`: `blobs`, `pictures` and `plane` drew other classes or coefficients at each call, so programs that call "
-    "them once an epoch had nothing lasting to learn; they now draw from one distribution.",
-    "`heldout_control/gradient_reversal`: its loss really went to NaN; lr is 0.02 in place of 0.05.",
-    "`heldout_numbers/where_does_not_hide_the_nan`: the gradient of log is finite below 0, so there was no NaN; it is "
-    "sqrt now.",
-    "Four programs of `heldout_other.py` called their fault by the name of a rule that there is not, and it is found "
-    "under the name of another: `batches_sorted_by_class`, `last_micro_batches_cleared`, "
-    "`epoch_scheduler_stepped_every_batch`, `pixels_divided_by_255_twice`. (For most others in that file there are "
-    "rules now.)",
-    "Consequences that were not foreseen are declared: weights-unchanged of `twelve_sigmoid_layers`, dead-relu of "
-    "`two_stacked_layers_zeroed`, all-zero-gradient of `pixels_from_0_to_255`.",
-)
-"""What was wrong with held-out programs themselves. The figures of the first run are those before it was corrected."""
+CORRECTIONS = {
+    "held out": (
+        "`made.py`: `blobs`, `pictures` and `plane` drew other classes or coefficients at each call, so programs that "
+        "call them once an epoch had nothing lasting to learn; they now draw from one distribution.",
+        "`heldout_control/gradient_reversal`: its loss really went to NaN; lr is 0.02 in place of 0.05.",
+        "`heldout_numbers/where_does_not_hide_the_nan`: the gradient of log is finite below 0, so there was no NaN; it "
+        "is sqrt now.",
+        "Four programs of `heldout_other.py` called their fault by the name of a rule that there is not, and it is "
+        "found under the name of another: `batches_sorted_by_class`, `last_micro_batches_cleared`, "
+        "`epoch_scheduler_stepped_every_batch`, `pixels_divided_by_255_twice`. (For most others in that file there are "
+        "rules now.)",
+        "Consequences that were not foreseen are declared: weights-unchanged of `twelve_sigmoid_layers`, dead-relu of "
+        "`two_stacked_layers_zeroed`, all-zero-gradient of `pixels_from_0_to_255`.",
+    ),
+    "blind": (),
+}
+"""What was wrong with programs themselves, by set. The figures of the first run are those before it was corrected."""
 
 Found = Mapping[str, set[str]]
 """The rules that were reported, by program."""
@@ -55,10 +59,11 @@ class Count:
             for rule in found[program.name] - {*program.faults, *program.allowed}:
                 self.false[rule] += 1
 
-    def cells(self, rule: str) -> str:
-        """Return two cells of the table: found, and false alarms."""
-        total = self.detected[rule] + self.missed[rule]
-        return f"{f'{self.detected[rule]} of {total}' if total else '-'} | {self.false[rule]}"
+    def cell(self, rule: str) -> str:
+        """Return a cell of the table: how often a rule's fault was found, and the false alarms."""
+        total, false = self.detected[rule] + self.missed[rule], self.false[rule]
+        parts = [f"{self.detected[rule]} of {total}"] * bool(total) + [f"{false} false"] * bool(false)
+        return ", ".join(parts) or "-"
 
     @property
     def summary(self) -> str:
@@ -82,42 +87,46 @@ def tables() -> tuple[str, str]:
 
     torch.set_num_threads(1)  # the programs are too small for more
     found = {program.name: {each.rule for each in findings_of(program)} for program in corpus()}
-    tuned = [program for program in corpus() if not program.held_out]
-    held_out = [program for program in corpus() if program.held_out]
     run = json.loads((Path(__file__).parent / "first_run.json").read_text())
     first = {name: set(each["found"]) for name, each in run.items()}
-    declared = [
-        each._replace(faults=tuple(run[each.name]["faults"]), allowed=tuple(run[each.name]["allowed"]))
-        for each in held_out
-        if each.name in run
-    ]
-    counts = Count(tuned, found), Count(declared, first), Count(held_out, found)
+    sets = {
+        "tuned on": [program for program in corpus() if not program.held_out and not program.blind],
+        "held out": [program for program in corpus() if program.held_out],
+        "blind": [program for program in corpus() if program.blind],
+    }
+    counts = {"tuned on": Count(sets["tuned on"], found)}
+    for name, corrections in CORRECTIONS.items():
+        declared = [
+            each._replace(faults=tuple(run[each.name]["faults"]), allowed=tuple(run[each.name]["allowed"]))
+            for each in sets[name]
+            if each.name in run
+        ]
+        counts[f"{name}, first run"] = Count(declared, first)
+        corrected = f"{len(corrections)} corrections and " if corrections else ""
+        counts[f"{name}, now, {corrected}the fixes later"] = Count(sets[name], found)
     severities = {name: check.rule.severity for name, check in all_checks().items()}
-    unnamed = [rule for program in (*declared, *held_out) for rule in program.faults if rule not in severities]
-    severities.update(dict.fromkeys(unnamed, "no rule"))
-    rows = [
-        f"| `{rule}` | {severity} | {' | '.join(count.cells(rule) for count in counts)} |"
-        for rule, severity in severities.items()
-    ]
+    declared_faults = {rule for count in counts.values() for program in count.programs for rule in program.faults}
+    severities.update(dict.fromkeys(sorted(declared_faults - severities.keys()), "no rule"))
     lines = [
-        f"- tuned on: {counts[0].summary}",
-        f"- held out, first run: {counts[1].summary}",
-        f"- held out, now, {len(CORRECTIONS)} corrections and the fixes later: {counts[2].summary}",
+        *(f"- {name}: {count.summary}" for name, count in counts.items()),
         "",
-        "| rule | severity | tuned on: found | false alarms | held out, first run: found | false alarms "
-        "| held out, now: found | false alarms |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
-        *rows,
+        "| rule | severity | tuned on | held out, first run | held out, now | blind, first run | blind, now |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+        *(
+            f"| `{rule}` | {severity} | {' | '.join(count.cell(rule) for count in counts.values())} |"
+            for rule, severity in severities.items()
+        ),
     ]
     programs_lines = [
         "# What the checks find, program by program",
         "",
         "Written by `python tests/checks/table.py`. The faults of a program are those that it was written to have.",
-        "For the held-out programs (`heldout_...`), what the first run found is listed too.",
+        "For the held-out programs (`heldout_...`) and the blind ones (`blind_...`), what the first run found is",
+        "listed too.",
         "",
-        "Held-out programs that were themselves wrong, and have been corrected since the first run:",
+        "Programs that were themselves wrong, and have been corrected since the first run:",
         "",
-        *(f"- {each}" for each in CORRECTIONS),
+        *(f"- {each}" for corrections in CORRECTIONS.values() for each in corrections),
         "",
         "| program | faults | found | found in the first run |",
         "| --- | --- | --- | --- |",
@@ -126,6 +135,8 @@ def tables() -> tuple[str, str]:
         wanted = ", ".join(program.faults) or "healthy"
         source = f" ({program.source})" if program.source else ""
         before = _listed(first[program.name]) if program.name in first else ""
+        failed = ", ".join(run.get(program.name, {}).get("failed", ()))
+        before += f" ({failed} failed)" if failed else ""
         programs_lines.append(f"| {program.name} | {wanted}{source} | {_listed(found[program.name])} | {before} |")
     return "\n".join(lines), "\n".join(programs_lines) + "\n"
 

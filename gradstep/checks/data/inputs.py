@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 from torch.autograd.graph import Node
 
@@ -44,12 +45,12 @@ class Labels(NamedTuple):
 
 
 def inputs(graph: GraphRecord) -> Iterator[Input]:
-    """Yield the inputs of layers that come from the data; a frozen layer saves none."""
+    """Yield the inputs of layers that come from the data, but for sparse ones; a frozen layer saves none."""
     for number, node in enumerate(graph.nodes):
         name, place = _LAYERS.get(node.name(), ("", None))
         if name and (place is None or node.next_functions[place][0] is None):
             value = saved(node, name)
-            if value is not None and value.numel():
+            if value is not None and value.layout is torch.strided and value.numel():
                 yield Input(number, node, value)
 
 
