@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -18,6 +19,7 @@ from gradstep.values.findings import Rule, Severity, Where
 from gradstep.values.views.inside import SourceLine
 
 T = TypeVar("T")
+Method = TypeVar("Method", bound=Callable[..., object])
 PhaseName = Literal["forward", "backward", "step", "zero_grad", "evaluation", "scheduler", "scaler", "clip", "end"]
 """With the phases: a forward without grad, a call of a scheduler or a `GradScaler`, clipping, the end of a script. Of
 these only the beginning is looked at."""
@@ -125,6 +127,21 @@ class Moment:
         return Where(module, parameter, line.file, line.line, node, panel)
 
 
+def at(*phases: PhaseName, first: float = math.inf) -> Callable[[Method], Method]:
+    """Mark the phases in which a method of a check is called; one without a mark is called in all.
+
+    Args:
+        phases: their names.
+        first: after so many phases of a name, only sampled ones are looked at (`sampled`).
+    """
+
+    def mark(method: Method) -> Method:
+        method.phases, method.first = frozenset(phases), first  # type: ignore[attr-defined]
+        return method
+
+    return mark
+
+
 class Check:
     """One check. It reads what it is given, writes nothing, and yields what it has seen."""
 
@@ -134,6 +151,7 @@ class Check:
         """Take the threshold that the user has set; None for the rule's own."""
         self.threshold = threshold if threshold is not None else (self.rule.threshold or 0.0)
 
+    @at()
     def begins(self, moment: Moment) -> Iterable[Seen]:  # noqa: ARG002
         """Look at a phase that begins."""
         return ()
@@ -142,6 +160,7 @@ class Check:
         """Return what is to be told of a forward that begins; None for nothing: most forwards are not to be watched."""
         return None
 
+    @at()
     def ended(self, moment: Moment) -> Iterable[Seen]:  # noqa: ARG002
         """Look at a phase that has ended."""
         return ()

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from pkgutil import iter_modules, walk_packages
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from msgspec.structs import replace
 
 import gradstep.checks
 from gradstep.checks import requests
-from gradstep.checks.check import Check, Moment, Seen
+from gradstep.checks.check import Check, Moment, Seen, sampled
 from gradstep.checks.order import Order
 from gradstep.checks.requests.request import Request, on_a_copy
 from gradstep.checks.settings import project_settings
@@ -36,6 +37,22 @@ SHARE = 0.01
 """Share of the running time that the checks may take after these; over it, iterations are left out."""
 FREE = 0.5
 """Seconds that they may take in any case: a short run is checked throughout."""
+
+
+_FIRST = 40
+"""Phases of a name after which every `first` of a check is over."""
+
+_Method = Callable[[Moment], Iterable[Seen]]
+
+
+class _Methods(NamedTuple):
+    """The methods of the checks that look at a phase, by the name of their rule."""
+
+    always: list[tuple[str, _Method]]
+    """Those that look at each of them."""
+    all: list[tuple[str, _Method]]
+    firsts: list[float]
+    """How many of the first ones each of `all` looks at; later ones are sampled."""
 
 
 @cache
@@ -104,14 +121,20 @@ class Checker:
         self.failed: dict[str, str] = {}
         """The checks that raised, which is a fault of theirs, each with what: they are not run again."""
         self._began = time.perf_counter()
-        self._spent: defaultdict[str, float] = defaultdict(float)
-        self._total = 0.0
+        self._spent = 0.0
         self._iteration, self._looks = -1, True
         self.forget()
 
     def forget(self) -> None:
         """Forget what checks remember of earlier phases, not what they have found: the loop is elsewhere now."""
         self._checks = {name: kind(self._thresholds.get(name)) for name, kind in all_checks().items()}
+        self._methods: dict[tuple[str, str], _Methods] = {}
+        """By phase and edge."""
+        self._silent: set[str] = set()
+        """The rules that it has left out: those that are off, or have failed."""
+        self._watchers = [
+            (name, each) for name, each in self._checks.items() if type(each).watches is not Check.watches
+        ]
         self._counts: Counter[str] = Counter()
         self._order = Order()
         self._memory: dict[str, Any] = {}
@@ -169,7 +192,7 @@ class Checker:
         if iteration != self._iteration:
             self._iteration = iteration
             spare = FREE + SHARE * (time.perf_counter() - self._began)
-            looked, self._looks = self._looks, iteration < ALWAYS or self._total <= spare
+            looked, self._looks = self._looks, iteration < ALWAYS or self._spent <= spare
             if self._looks and not looked:
                 self._order = Order(whole=False)
         if not self._looks:
@@ -197,7 +220,7 @@ class Checker:
     def watching(self, moment: Moment, everywhere: bool = False) -> AbstractContextManager[object]:
         """Return the context in which the checks observe a forward; `everywhere` on other threads too."""
         consumers = []
-        for name, check in self._checks.items():
+        for name, check in self._watchers:
             if name not in self.off and name not in self.failed:
                 consumer = check.watches(moment)
                 consumers += [] if consumer is None else [self._guarded(name, consumer)]
@@ -216,9 +239,7 @@ class Checker:
                         told(event)
                 except Exception as error:
                     self.failed[name] = f"{type(error).__name__}: {error}"
-                spent = time.perf_counter() - began
-                self._spent[name] += spent
-                self._total += spent
+                self._spent += time.perf_counter() - began
 
             return call
 
@@ -231,21 +252,34 @@ class Checker:
         return Moment(phase, held, iteration, count, **own, **known)  # type: ignore[arg-type]
 
     def _run(self, moment: Moment, edge: str) -> None:
-        began = now = time.perf_counter()
-        with unobserved(), torch.no_grad(), torch._C.DisableTorchFunction():
-            for name, check in self._checks.items():
-                if name in self.off or name in self.failed:
-                    continue
+        began = time.perf_counter()
+        with unobserved(), torch.no_grad():
+            for name, method in self._methods_at(moment, edge):
                 try:
-                    seen = check.begins(moment) if edge == "begins" else check.ended(moment)
-                    for each in seen:
-                        self._report(check.rule, each, moment)
+                    for each in method(moment):
+                        self._report(self._checks[name].rule, each, moment)
                 except Exception as error:
                     self.failed[name] = f"{type(error).__name__}: {error}"
-                after = time.perf_counter()
-                self._spent[name] += after - now
-                now = after
-        self._total += time.perf_counter() - began
+        self._spent += time.perf_counter() - began
+
+    def _methods_at(self, moment: Moment, edge: str) -> list[tuple[str, _Method]]:
+        """Return the methods of the checks that look at a phase, by the name of their rule."""
+        silent = self.off | self.failed.keys()
+        if silent != self._silent:
+            self._methods, self._silent = {}, silent
+        known = self._methods.get((moment.phase, edge))
+        if known is None:
+            several = [(name, getattr(check, edge)) for name, check in self._checks.items() if name not in silent]
+            here = [(name, each) for name, each in several if moment.phase in getattr(each, "phases", (moment.phase,))]
+            firsts = [getattr(each, "first", math.inf) for _, each in here]
+            always = [each for each, first in zip(here, firsts, strict=True) if first == math.inf]
+            known = self._methods[moment.phase, edge] = _Methods(always, here, firsts)
+        count = moment.count
+        if sampled(count):
+            return known.all
+        if count > _FIRST:
+            return known.always
+        return [each for each, first in zip(known.all, known.firsts, strict=True) if count < first]
 
     def _report(self, rule: Rule, seen: Seen, moment: Moment) -> None:
         key = (rule.id, seen.where.words)

@@ -223,4 +223,4 @@ class Order:
             several: list[Tensor] = [each for group in owner.param_groups for each in group["params"]]
         else:
             several = list(owner.parameters()) if isinstance(owner, nn.Module) else []
-        return {names[each] for each in several if each in names}
+        return {name for name in map(names.get, several) if name is not None}

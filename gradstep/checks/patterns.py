@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import accumulate
-from typing import Any, ClassVar
+from typing import Any
 
 from torch import Tensor
 from torch.autograd.graph import Node
 
-from gradstep.checks.check import Check, Moment, Seen, sampled
+from gradstep.checks.check import Check, Moment, Seen, at
 from gradstep.engine.autograd.graph import GraphRecord
 from gradstep.engine.autograd.nested_shapes import sizes_of
 from gradstep.engine.autograd.saved_values import read
@@ -125,13 +125,10 @@ def _is_scaled(node: Node) -> bool:
 class GraphCheck(Check):
     """A check that looks at the graph of the loss, in the first iterations, then seldom."""
 
-    often: ClassVar[int] = 0
-    """How many forwards are looked at from the first on, where there are to be more than usual."""
-
+    @at("forward", first=0)
     def ended(self, moment: Moment) -> Iterable[Seen]:
         """Look at the graph after a forward."""
-        due = moment.phase == "forward" and (moment.count < self.often or sampled(moment.count))
-        graph = moment.graph if due else None
+        graph = moment.graph
         return () if graph is None else self.look(moment, graph)
 
     def look(self, moment: Moment, graph: GraphRecord) -> Iterable[Seen]:

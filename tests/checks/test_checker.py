@@ -10,7 +10,7 @@ import torch
 from scripting import phases, stepped
 from torch import nn
 
-from gradstep.checks.check import Check, Moment, Seen
+from gradstep.checks.check import Check, Moment, Seen, at
 from gradstep.checks.checker import Checker, all_checks, rule_of
 from gradstep.checks.settings import project_settings
 from gradstep.session.local import Session
@@ -106,6 +106,53 @@ def test_the_settings_of_a_project_are_read(tmp_path: Path) -> None:
     assert (found.off, found.thresholds, found.fault) == (("a-rule",), {"other": 0.5}, "")
     (tmp_path / "pyproject.toml").write_text("[tool.gradstep")
     assert "can't be read" in project_settings(str(inner)).fault
+
+
+def test_a_check_is_called_in_the_phases_that_it_names_and_in_all_where_it_names_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    called: list[str] = []
+
+    class Counting(Check):
+        rule = Rule(id="counting", severity="hint", title="", why="", detects="", remedy="", source="")
+
+        @at("step", "zero_grad")
+        def begins(self, moment: Moment) -> Iterable[Seen]:
+            called.append(f"{moment.phase} begins")
+            return ()
+
+        def ended(self, moment: Moment) -> Iterable[Seen]:
+            called.append(f"{moment.phase} ended")
+            return ()
+
+    class Seldom(Check):
+        rule = Rule(id="seldom", severity="hint", title="", why="", detects="", remedy="", source="")
+
+        @at("backward", first=7)
+        def ended(self, moment: Moment) -> Iterable[Seen]:
+            called.append(f"backward {moment.count}")
+            return ()
+
+    monkeypatch.setattr("gradstep.checks.checker.all_checks", lambda: {"counting": Counting, "seldom": Seldom})
+    session = Session("mlp")
+    for each in (cmd.Forward(), cmd.Backward(), cmd.Step(), cmd.ZeroGrad()):
+        assert session.execute(each).ok
+    own = [each for each in called if each != "backward 0"]
+    assert own == [
+        "forward ended",
+        "backward ended",
+        "step begins",
+        "step ended",
+        "zero_grad begins",
+        "zero_grad ended",
+    ]
+    called.clear()
+    assert session.execute(parse("check off counting")).ok
+    for _ in range(20):
+        session.execute(cmd.Forward())
+        session.execute(cmd.Backward())
+    assert called == [f"backward {number}" for number in (1, 2, 3, 4, 5, 6, 20)]
+    session.close()
 
 
 @pytest.mark.parametrize("name", list(all_checks()))

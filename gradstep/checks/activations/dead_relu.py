@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from gradstep.checks.check import Check, Moment, Seen, sampled
+from gradstep.checks.check import Check, Moment, Seen, at, sampled
 from gradstep.engine.observe.forward import is_zeroing
 from gradstep.engine.observe.stream import Consumer, ModuleLeft
 from gradstep.values.findings import Rule
@@ -63,9 +63,10 @@ class DeadRelu(Check):
         batches, values = self._seen.get(module, (0, 0))
         self._seen[module] = batches + 1, values + units.shape[1]
 
+    @at("backward")
     def ended(self, moment: Moment) -> Iterable[Seen]:
         """Look at what has been counted, after a backward."""
-        if moment.phase != "backward" or not sampled(moment.iteration):
+        if not sampled(moment.iteration):
             return
         for module, alive in self._alive.items():
             batches, values = self._seen.get(module, (0, 0))

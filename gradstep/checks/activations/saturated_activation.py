@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from torch import Tensor, nn
 
-from gradstep.checks.check import Check, Moment, Seen, sampled
+from gradstep.checks.check import Check, Moment, Seen, at, sampled
 from gradstep.engine.observe.stream import Consumer, ModuleLeft
 from gradstep.values.findings import Rule
 
@@ -50,9 +50,10 @@ class SaturatedActivation(Check):
             centred = output.detach() if isinstance(module, nn.Tanh) else output.detach() * 2 - 1
             self._shares.setdefault(module, []).append((centred.abs() > EDGE).float().mean())
 
+    @at("backward")
     def ended(self, moment: Moment) -> Iterable[Seen]:
         """Look at the last batches, after a backward."""
-        if moment.phase != "backward" or not sampled(moment.iteration):
+        if not sampled(moment.iteration):
             return
         for module, shares in self._shares.items():
             del shares[:-BATCHES]

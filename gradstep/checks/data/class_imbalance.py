@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from gradstep.checks.check import Moment, Seen
+from gradstep.checks.check import Moment, Seen, at
 from gradstep.checks.data.inputs import inputs, labels
 from gradstep.checks.patterns import GraphCheck, saved
 from gradstep.engine.autograd.graph import GraphRecord
@@ -40,7 +40,10 @@ class ClassImbalance(GraphCheck):
         super().__init__(threshold)
         self._counts: Counter[int] = Counter()
 
-    often = 40
+    @at("forward", first=40)
+    def ended(self, moment: Moment) -> Iterable[Seen]:
+        """Look at more forwards than usual."""
+        return super().ended(moment)
 
     def look(self, moment: Moment, graph: GraphRecord) -> Iterable[Seen]:
         """Add the labels of this batch."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from gradstep.checks.check import Moment, Seen
+from gradstep.checks.check import Moment, Seen, at
 from gradstep.checks.data.inputs import few, inputs, labels
 from gradstep.checks.losses import losses, mean
 from gradstep.checks.patterns import REGRESSION, GraphCheck, saved, setting, terms
@@ -51,14 +51,12 @@ class InputNotNormalised(GraphCheck):
         """The root mean square in each of the first forwards."""
         self._node = 0
 
+    @at("forward")
     def ended(self, moment: Moment) -> Iterable[Seen]:
         """Take the size in the first forwards, then wait."""
-        if moment.phase != "forward":
-            return
-        past = losses(moment)
         yield from super().ended(moment) if moment.count < 3 else ()
         size = max(self._sizes, default=1.0)
-        if _SMALL <= size <= self.threshold or not past:
+        if _SMALL <= size <= self.threshold or not (past := losses(moment)):
             return
         text = self._symptom(past, size)
         if text:

@@ -8,7 +8,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from gradstep.checks.check import Moment, Seen
+from gradstep.checks.check import Moment, Seen, at
 from gradstep.checks.data.inputs import Labels, inputs, labels
 from gradstep.checks.patterns import GraphCheck, before, name_of
 from gradstep.engine.autograd.graph import GraphRecord
@@ -61,7 +61,10 @@ class LabelsShuffledOrConstant(GraphCheck):
         self._sorted: list[float] | None = []
         """The one label of each step so far; None once a step had several."""
 
-    often = 40
+    @at("forward", first=40)
+    def ended(self, moment: Moment) -> Iterable[Seen]:
+        """Look at more forwards than usual."""
+        return super().ended(moment)
 
     def look(self, moment: Moment, graph: GraphRecord) -> Iterable[Seen]:
         """Look at the labels of each term of the loss."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from torch import Tensor
 from torch.optim import SGD
 
-from gradstep.checks.check import Check, Moment, Seen
+from gradstep.checks.check import Check, Moment, Seen, at
 from gradstep.checks.order import Order
 from gradstep.checks.patterns import setting, shape_of, through_views
 from gradstep.values.findings import Rule
@@ -44,6 +44,7 @@ class AccumulationNotAveraged(Check):
         self._plain: dict[tuple[object, ...], bool] = {}
         """By call site of a backward, whether its last loss was an unscaled mean."""
 
+    @at("backward", "step")
     def begins(self, moment: Moment) -> Iterable[Seen]:
         """Look at the loss of a backward, and at a step."""
         if not moment.script:

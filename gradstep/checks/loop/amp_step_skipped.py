@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from math import isnan
 
-from gradstep.checks.check import Check, Moment, Seen, listed
+from gradstep.checks.check import Check, Moment, Seen, at, listed
 from gradstep.values.findings import Rule
 
 _WITH_NAN = 2
@@ -36,10 +36,9 @@ class AmpStepSkipped(Check):
         self._skipped: Counter[int] = Counter()
         """Steps in a row that were skipped, by the id of the optimizer."""
 
+    @at("step")
     def ended(self, moment: Moment) -> Iterable[Seen]:
         """Look at a step that was skipped."""
-        if moment.phase != "step":
-            return
         key, bad = id(moment.optimizer), moment.held.point.skipped
         if not bad:
             self._skipped.pop(key, None)

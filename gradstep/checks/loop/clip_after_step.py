@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from gradstep.checks.check import Check, Moment, Seen, listed
+from gradstep.checks.check import Check, Moment, Seen, at, listed
 from gradstep.values.findings import Rule
 
 
@@ -27,11 +27,12 @@ class ClipAfterStep(Check):
         self._written: tuple[str, ...] = ()
         """What was written since the last step, while no backward has run."""
 
+    @at("forward", "backward", "step", "zero_grad", "clip")
     def begins(self, moment: Moment) -> Iterable[Seen]:
         """Look at what the script has written, and at what is cleared."""
         if moment.phase == "zero_grad":
             entries = {name: moment.held.ledger.entry(name) for name in (*self._written, *moment.written)}
-            cleared = moment.order.names_of(moment.of)
+            cleared = moment.order.names_of(moment.of) if entries else set[str]()
             late = [name for name, each in entries.items() if 0 < each.added == each.used and name in cleared]
             self._written = ()
             if late:
@@ -46,8 +47,8 @@ class ClipAfterStep(Check):
         elif moment.phase == "forward":
             self._written += moment.written
 
-    def ended(self, moment: Moment) -> Iterable[Seen]:
+    @at("step")
+    def ended(self, moment: Moment) -> Iterable[Seen]:  # noqa: ARG002
         """Forget what was clipped inside a step, in front of its update: a closure does that, as Lightning's."""
-        if moment.phase == "step":
-            self._written = ()
+        self._written = ()
         return ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from gradstep.checks.check import Check, Moment, Seen
+from gradstep.checks.check import Check, Moment, Seen, at
 from gradstep.values.findings import Rule
 
 _TWICE = 2
@@ -35,6 +35,7 @@ class ClipBeforeBackward(Check):
         """True once a backward has followed it."""
         self._steps = 0
 
+    @at("clip", "backward", "step")
     def begins(self, moment: Moment) -> Iterable[Seen]:
         """Look at what is clipped, and at the step."""
         if moment.phase == "clip":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from gradstep.checks.check import Check, Moment, Seen, listed
+from gradstep.checks.check import Check, Moment, Seen, at, listed
 from gradstep.values.findings import Rule
 
 
@@ -24,10 +24,11 @@ class ClipScaledGradients(Check):
         source="torch documentation, 'Automatic Mixed Precision examples: gradient clipping'; lightning#9330",
     )
 
+    @at("clip")
     def begins(self, moment: Moment) -> Iterable[Seen]:
         """Look at what is clipped."""
         scaler, scaled = moment.order.scaler, moment.order.scaled
-        if moment.phase != "clip" or not scaled or scaler is None:
+        if not scaled or scaler is None:
             return
         clipped = {id(grad) for grad in moment.of.gradients}
         touched = scaled - set(moment.written)

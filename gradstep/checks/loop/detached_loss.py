@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from torch import Tensor, nn
 
-from gradstep.checks.check import Check, Moment, Seen
+from gradstep.checks.check import Check, Moment, Seen, at
 from gradstep.values.findings import Rule
 
 
@@ -25,10 +25,9 @@ class DetachedLoss(Check):
         source="torch.Tensor.backward documentation; ReLeaSE#39, torchMoji#21, discuss.pytorch.org/t/84911",
     )
 
+    @at("backward")
     def begins(self, moment: Moment) -> Iterable[Seen]:
         """Look at the outputs of a backward."""
-        if moment.phase != "backward":
-            return
         for loss in moment.of.outputs:
             if not isinstance(loss, Tensor) or loss.grad_fn is not None or loss in moment.held.names:
                 continue

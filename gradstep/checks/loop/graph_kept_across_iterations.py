@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import Node
 
-from gradstep.checks.check import Check, Moment, Seen, sampled
+from gradstep.checks.check import Check, Moment, Seen, at, sampled
 from gradstep.checks.order import Order
 from gradstep.engine.autograd.saved_values import saved_values
 from gradstep.values.findings import Rule
@@ -68,6 +68,7 @@ class GraphKeptAcrossIterations(Check):
         self._steps: dict[int, list[int]] = {}
         """By the id of each optimizer, the sequence numbers at the ends of its steps."""
 
+    @at("forward", "backward")
     def begins(self, moment: Moment) -> Iterable[Seen]:
         """Look at a forward, and at the graph of a backward."""
         if self._order is not moment.order:
@@ -95,10 +96,9 @@ class GraphKeptAcrossIterations(Check):
             what += ", which their backward has freed." if freed else f", more than the last {grows} times."
             yield Seen(what, moment.at(panel="graph"), {"nodes": len(old), "freed": int(freed)})
 
+    @at("step")
     def ended(self, moment: Moment) -> Iterable[Seen]:
         """Look at the script's variables after a step."""
-        if moment.phase != "step":
-            return
         steps = self._steps.setdefault(id(moment.optimizer), [])
         steps.append(_number())
         if moment.count not in _AT:

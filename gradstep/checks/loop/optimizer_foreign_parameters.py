@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from gradstep.checks.check import Check, Moment, Seen, listed
+from gradstep.checks.check import Check, Moment, Seen, at, listed
 from gradstep.checks.loop.ownership import AT, in_no_optimizer, parameters_of, untrained, without_module
 from gradstep.values.findings import Rule
 
@@ -24,9 +24,10 @@ class OptimizerForeignParameters(Check):
         source="torch.optim documentation, 'Constructing it'; nni#4521",
     )
 
+    @at("step")
     def ended(self, moment: Moment) -> Iterable[Seen]:
         """Look at the parameters after some steps."""
-        if moment.phase != "step" or moment.count not in AT:
+        if moment.count not in AT:
             return
         several = list(parameters_of([moment.optimizer]))
         own = {id(p) for _, root in moment.roots() for p in root.parameters()}

@@ -7,7 +7,7 @@ from weakref import ref
 
 from torch.optim import Optimizer
 
-from gradstep.checks.check import Check, Moment, Seen
+from gradstep.checks.check import Check, Moment, Seen, at
 from gradstep.values.findings import Rule
 
 _TIMES = 4
@@ -34,10 +34,11 @@ class OptimizerRecreated(Check):
         """By the ids of the parameters, the optimizers that have stepped."""
         self._last: ref[Optimizer] | None = None
 
+    @at("step")
     def ended(self, moment: Moment) -> Iterable[Seen]:
         """Look at an optimizer's step."""
         optimizer = moment.of
-        if moment.phase != "step" or not isinstance(optimizer, Optimizer) or optimizer is (self._last and self._last()):
+        if not isinstance(optimizer, Optimizer) or optimizer is (self._last and self._last()):
             return
         self._last = ref(optimizer)
         own = frozenset(id(p) for group in optimizer.param_groups for p in group["params"])

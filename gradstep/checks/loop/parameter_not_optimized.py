@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from gradstep.checks.check import Check, Moment, Seen, listed
+from gradstep.checks.check import Check, Moment, Seen, at, listed
 from gradstep.checks.loop.ownership import AT, in_no_optimizer, parameters_of, untrained
 from gradstep.values.findings import Rule
 
@@ -30,9 +30,10 @@ class ParameterNotOptimized(Check):
         self._versions: dict[int, int] = {}
         """The version counters at the last look, by the parameter's id."""
 
+    @at("step")
     def ended(self, moment: Moment) -> Iterable[Seen]:
         """Look at the parameters after some steps."""
-        if moment.phase != "step" or moment.count not in AT:
+        if moment.count not in AT:
             return
         before, several = self._versions, untrained(moment)
         self._versions = {id(p): p._version for _, p in several}

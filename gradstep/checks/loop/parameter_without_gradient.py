@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from torch import nn
 
-from gradstep.checks.check import Check, Moment, Seen, listed
+from gradstep.checks.check import Check, Moment, Seen, at, listed
 from gradstep.checks.loop.ownership import untrained
 from gradstep.checks.order import Order
 from gradstep.values.findings import Rule
@@ -40,9 +40,10 @@ class ParameterWithoutGradient(Check):
         self._without: dict[int, tuple[int, set[int]]] = {}
         """By the optimizer's id, steps, and the ids of the parameters that had no gradient at any of them."""
 
+    @at("step")
     def begins(self, moment: Moment) -> Iterable[Seen]:
         """Look at the gradients that a step is about to use."""
-        if moment.phase != "step" or moment.held.calls_closure:
+        if moment.held.calls_closure:
             return
         if self._order is not moment.order:
             self._order, self._without = moment.order, {}

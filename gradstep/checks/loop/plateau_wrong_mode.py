@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from gradstep.checks.check import Check, Moment, Seen
+from gradstep.checks.check import Check, Moment, Seen, at
 from gradstep.values.findings import Rule
 
 _RISES = re.compile(
@@ -33,9 +33,10 @@ class PlateauWrongMode(Check):
         source="torch.optim.lr_scheduler.ReduceLROnPlateau documentation (mode); ViS4mer#4",
     )
 
+    @at("scheduler")
     def begins(self, moment: Moment) -> Iterable[Seen]:
         """Look at a call of the scheduler."""
-        scheduler = moment.of.scheduler if moment.phase == "scheduler" else None
+        scheduler = moment.of.scheduler
         if not isinstance(scheduler, ReduceLROnPlateau):
             return
         line = moment.find_line()

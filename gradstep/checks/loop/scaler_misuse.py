@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from torch.optim import Optimizer
 
-from gradstep.checks.check import Check, Moment, Seen, listed
+from gradstep.checks.check import Check, Moment, Seen, at, listed
 from gradstep.checks.order import stage_of
 from gradstep.values.findings import Rule
 
@@ -27,6 +27,7 @@ class ScalerMisuse(Check):
         source="torch documentation, 'Automatic Mixed Precision examples'; torch/amp/grad_scaler.py",
     )
 
+    @at("scaler", "step")
     def begins(self, moment: Moment) -> Iterable[Seen]:
         """Look at a call of the scaler, and at a step."""
         if moment.phase == "scaler":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from gradstep.checks.check import Check, Moment, Seen
+from gradstep.checks.check import Check, Moment, Seen, at
 from gradstep.values.findings import Rule
 
 
@@ -23,10 +23,11 @@ class SchedulerBeforeOptimizer(Check):
         source="torch.optim documentation, 'How to adjust learning rate'; warning of LRScheduler.step",
     )
 
+    @at("step")
     def begins(self, moment: Moment) -> Iterable[Seen]:
         """Look at an optimizer's first step."""
         order, optimizer = moment.order, moment.optimizer
-        if moment.phase != "step" or not order.whole or order.steps.get(id(optimizer)):
+        if not order.whole or order.steps.get(id(optimizer)):
             return
         calls = order.scheduled.pop(id(optimizer), [])
         early = any(each.waiting for each in calls) or (len(calls) == 1 and not calls[0].backwards)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import islice
 
-from torch import Tensor
-
-from gradstep.checks.check import Check, Moment, Seen
+from gradstep.checks.check import Check, Moment, Seen, at
 from gradstep.checks.order import Order
 from gradstep.values.findings import Rule
+
+_FIRST = 2
+"""Gradients of which is compared whether the script has written them."""
 
 
 class StaleGradientStep(Check):
@@ -30,30 +32,34 @@ class StaleGradientStep(Check):
         super().__init__(threshold)
         self._order: Order | None = None
         self._last: dict[int, list[tuple[int, int]]] = {}
-        """Of each optimizer's last step, by its id: identity and version of each `.grad`."""
+        """Of each optimizer's last step, by its id: identity and version of its first gradients."""
         self._used_up = False
         """Whether earlier steps have used all gradients of the step that begins."""
 
+    @at("step")
     def begins(self, moment: Moment) -> tuple[()]:
         """Look at the gradients that a step is about to use."""
-        if moment.phase == "step":
-            names = [name for name, p in moment.optimized() if p.grad is not None]
-            self._used_up = bool(names) and moment.held.ledger.used_up(names)
+        ledger = moment.held.ledger
+        used = (ledger.used_up((name,)) for name, p in moment.optimized() if p.grad is not None)
+        self._used_up = next(used, False) and all(used)
         return ()
 
+    @at("step")
     def ended(self, moment: Moment) -> Iterable[Seen]:
         """Look at what a step has used."""
-        if moment.phase != "step" or moment.held.point.skipped or moment.held.point.unowned:
+        if moment.held.point.skipped or moment.held.point.unowned:
             return
         optimizer, order = moment.optimizer, moment.order
         if self._order is not order:
             self._order, self._last = order, {}
-        grads: list[Tensor] = [p.grad for _, p in moment.optimized() if p.grad is not None]
-        now = [(id(grad), grad._version) for grad in grads]
+        grads = (p.grad for _, p in moment.optimized() if p.grad is not None)
+        now = [(id(grad), grad._version) for grad in islice(grads, _FIRST)]
         last, self._last[id(optimizer)] = self._last.get(id(optimizer)), now
-        new = moment.within or order.fresh(order.names_of(optimizer))  # of a closure, inside the step
-        if self._used_up and now == last and not new:
+        if not self._used_up or now != last or moment.within:
+            return
+        names = order.names_of(optimizer)
+        if not order.fresh(names):  # of a closure, inside the step
             kind = type(optimizer).__name__
-            what = f"{kind}.step() used the gradients of {len(grads)} parameters a second time: no backward has added "
+            what = f"{kind}.step() used the gradients of {len(names)} parameters a second time: no backward has added "
             what += "to them since its last step."
-            yield Seen(what, moment.at(panel="ledger"), {"parameters": len(grads), "backwards": 0})
+            yield Seen(what, moment.at(panel="ledger"), {"parameters": len(names), "backwards": 0})

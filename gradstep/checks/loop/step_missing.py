@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from gradstep.checks.check import Check, Moment, Seen
+from gradstep.checks.check import Check, Moment, Seen, at
 from gradstep.engine.script.found import NoOptimizer
 from gradstep.values.findings import Rule
 
@@ -26,6 +26,7 @@ class StepMissing(Check):
         unit="backwards",
     )
 
+    @at("zero_grad", "end")
     def begins(self, moment: Moment) -> Iterable[Seen]:
         """Look at what is cleared, and at the end."""
         order = moment.order

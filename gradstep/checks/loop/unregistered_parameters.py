@@ -8,7 +8,7 @@ from weakref import ref
 
 from torch import Tensor, nn
 
-from gradstep.checks.check import Check, Moment, Seen, sampled
+from gradstep.checks.check import Check, Moment, Seen, at, sampled
 from gradstep.checks.loop.ownership import in_no_optimizer, parameters_of, without_module
 from gradstep.engine.observe.strays import leaves_of
 from gradstep.values.findings import Rule
@@ -46,9 +46,10 @@ class UnregisteredParameters(Check):
         self._plain: dict[int, tuple[ref[Tensor], int, Tensor]] = {}
         """By id, the plain tensors in the last graph that are attributes of modules: version, and some elements."""
 
+    @at("backward")
     def begins(self, moment: Moment) -> Iterable[Seen]:
         """Look at the graph that a backward is about to run through."""
-        if moment.phase != "backward" or not sampled(moment.count):
+        if not sampled(moment.count):
             return
         own = {id(p) for _, root in moment.roots() for p in root.parameters()}
         own |= {id(p) for p in parameters_of(moment.held.optimizers)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from gradstep.checks.check import Check, Moment, Seen
+from gradstep.checks.check import Check, Moment, Seen, at
 from gradstep.checks.order import Discarded, Order
 from gradstep.values.findings import Rule
 
@@ -40,19 +40,18 @@ class ZeroGradBeforeStep(Check):
         self._empty: dict[int, int] = {}
         """Steps without any gradient, by the id of the optimizer."""
 
+    @at("step")
     def ended(self, moment: Moment) -> Iterable[Seen]:
         """Look at what a step has used."""
-        if moment.phase != "step":
-            return
         if self._order is not moment.order:
             self._order, self._partial = moment.order, {}
         optimizer, order = moment.optimizer, moment.order
-        names = order.names_of(optimizer)
-        lost, fresh = order.thrown_away(names), order.fresh(names)
-        own = bool(order.written or self._moved(moment, lost))
         key, before = id(optimizer), self._partial.pop(id(optimizer), 0)
-        if not lost or own or not all(each.finite for each in lost):
+        names = order.names_of(optimizer) if order.discarded else set[str]()
+        lost = order.thrown_away(names)
+        if not lost or order.written or self._moved(moment, lost) or not all(each.finite for each in lost):
             return
+        fresh = order.fresh(names)
         if not fresh:
             if all(_is_empty(moment, name, p.grad is None) for name, p in moment.optimized()):
                 self._empty[key] = self._empty.get(key, 0) + 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from gradstep.checks.check import Check, Moment, Seen, listed
+from gradstep.checks.check import Check, Moment, Seen, at, listed
 from gradstep.values.findings import Rule
 
 _UPDATES = 3
@@ -34,9 +34,10 @@ class ZeroGradMissing(Check):
         self._updates = 0
         """How many such updates in a row used a gradient that the one before had used."""
 
+    @at("step")
     def begins(self, moment: Moment) -> Iterable[Seen]:
         """Look at the gradients that a step is about to use."""
-        if moment.phase != "step" or moment.held.calls_closure:
+        if moment.held.calls_closure:
             return
         entries = [(name, moment.held.ledger.entry(name)) for name, p in moment.optimized() if p.grad is not None]
         stale = [(name, entry) for name, entry in entries if 0 < entry.used < entry.added]
@@ -49,9 +50,10 @@ class ZeroGradMissing(Check):
             evidence = {"backwards": entry.added, "used": entry.used, "parameters": len(stale)}
             yield Seen(what, moment.at(panel="ledger"), evidence)
 
+    @at("step")
     def ended(self, moment: Moment) -> Iterable[Seen]:
         """Look at the gradients after an update of the script's own."""
-        if moment.phase != "step" or not moment.held.point.unowned:
+        if not moment.held.point.unowned:
             return
         before, ledger = self._added, moment.held.ledger
         self._added = {name: ledger.entry(name).added for name in moment.held.point.written}

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.modules.dropout import _DropoutNd
 
-from gradstep.checks.check import Check, Moment, Seen
+from gradstep.checks.check import Check, Moment, Seen, at
 from gradstep.engine.observe.stream import Consumer, ModuleEntered, OpStarts
 from gradstep.values.findings import Rule, Where
 
@@ -67,14 +67,10 @@ class DropoutInEvaluation(Check):
 
         return {ModuleEntered: entered, OpStarts: starts}
 
+    @at("evaluation")
     def begins(self, moment: Moment) -> Iterable[Seen]:
         """Look at a model that is called in eval mode."""
-        if (
-            not self._found
-            or moment.phase != "evaluation"
-            or not isinstance(moment.of, nn.Module)
-            or moment.of.training
-        ):
+        if not self._found or not isinstance(moment.of, nn.Module) or moment.of.training:
             return
         for what, where in self._found.items():
             yield Seen(

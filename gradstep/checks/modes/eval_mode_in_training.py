@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from torch import nn
 
-from gradstep.checks.check import Check, Moment, Seen, sampled
+from gradstep.checks.check import Check, Moment, Seen, at, sampled
 from gradstep.checks.modes.layers import counted, layers_with_modes
 from gradstep.values.findings import Rule
 
@@ -25,9 +25,10 @@ class EvalModeInTraining(Check):
         source="torch documentation, 'Autograd mechanics: evaluation mode'; pytorch-fcn#57",
     )
 
+    @at("step")
     def begins(self, moment: Moment) -> Iterable[Seen]:
         """Look at the models before a step."""
-        if moment.phase != "step" or not sampled(moment.count):
+        if not sampled(moment.count):
             return
         for name, root in moment.roots():
             if root.training or _is_partly_training(root):

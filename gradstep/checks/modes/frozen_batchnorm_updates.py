@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from gradstep.checks.check import Check, Moment, Seen, listed
+from gradstep.checks.check import Check, Moment, Seen, at, listed
 from gradstep.checks.loop.ownership import AT
 from gradstep.values.findings import Rule
 
@@ -27,9 +27,10 @@ class FrozenBatchnormUpdates(Check):
         source="torch.nn.BatchNorm2d documentation (running statistics in train mode); gt-pyg#112",
     )
 
+    @at("step")
     def begins(self, moment: Moment) -> Iterable[Seen]:
         """Look at the models before a step."""
-        if moment.phase != "step" or moment.count not in AT:
+        if moment.count not in AT:
             return
         trained = {id(p) for _, p in moment.optimized()}
         for name, root in moment.roots():

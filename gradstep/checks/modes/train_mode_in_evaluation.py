@@ -10,7 +10,7 @@ from weakref import ref
 
 from torch import Tensor, nn
 
-from gradstep.checks.check import Check, Moment, Seen
+from gradstep.checks.check import Check, Moment, Seen, at
 from gradstep.checks.modes.layers import counted, layers_with_modes
 from gradstep.values.findings import Rule, Where
 
@@ -49,6 +49,7 @@ class TrainModeInEvaluation(Check):
         """Call sites of forwards with grad."""
         self._last: _Call | None = None
 
+    @at("forward", "evaluation", "end")
     def begins(self, moment: Moment) -> Iterable[Seen]:
         """Look at a forward, with grad or without, and at the end."""
         if moment.phase == "forward":

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from gradstep.checks.check import Check, Moment, Seen, listed
-from gradstep.checks.numbers.gradients import Gradient, gradients, is_looked_at, largest
+from gradstep.checks.check import Check, Moment, Seen, at, listed
+from gradstep.checks.numbers.gradients import STEPS, Gradient, gradients, largest
 from gradstep.values.findings import Rule
 
 _ALL = 3
@@ -36,10 +36,9 @@ class AllZeroGradient(Check):
         self._zeros: dict[str, int] = {}
         self._all: dict[int, int] = {}
 
+    @at("step", first=STEPS)
     def begins(self, moment: Moment) -> Iterable[Seen]:
         """Look at the gradients that a step is about to use."""
-        if not is_looked_at(moment):
-            return
         ledger = moment.held.ledger  # zeros that nothing was added to are no gradient
         found = [each for each in gradients(moment) if ledger.entry(each.name).added]
         for each in found:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from gradstep.checks.check import Check, Moment, Seen
-from gradstep.checks.numbers.gradients import Gradient, blocks, gradients, is_adaptive, is_looked_at, largest, rate_of
+from gradstep.checks.check import Check, Moment, Seen, at
+from gradstep.checks.numbers.gradients import STEPS, Gradient, blocks, gradients, is_adaptive, largest, rate_of
 from gradstep.values.findings import Rule
 
 _MOVES = 10.0
@@ -43,10 +43,9 @@ class ExplodingGradient(Check):
         """The largest gradient in each step, by optimizer."""
         self._moves = 0
 
+    @at("step", first=STEPS)
     def begins(self, moment: Moment) -> Iterable[Seen]:
         """Look at the gradients that a step is about to use."""
-        if not is_looked_at(moment):
-            return
         finite = [each for each in gradients(moment) if math.isfinite(each.most)]
         most = max(finite, key=lambda each: each.most, default=None)
         if most is None or not most.most:

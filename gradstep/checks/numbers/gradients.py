@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from gradstep.checks.check import Moment, sampled
+from gradstep.checks.check import Moment
 from gradstep.engine.numbers.nonfinite import numbers_of
 
 _ADAPTIVE = ("exp_avg_sq", "square_avg", "exp_inf", "sum", "row_var")
@@ -19,6 +19,8 @@ _SETTINGS = ("betas", "centered", "rho", "etas", "lr_decay", "beta2_decay")
 _LARGE = 1 << 14
 """Elements of a gradient that are read at most."""
 _BLOCKS = 16
+STEPS = 20
+"""Steps of which gradients and updates are all looked at; later ones are sampled."""
 
 
 class Gradient(NamedTuple):
@@ -28,11 +30,6 @@ class Gradient(NamedTuple):
     parameter: Tensor
     most: float
     """The largest magnitude of the elements that are looked at, NaN where one is; 0 only where all are."""
-
-
-def is_looked_at(moment: Moment) -> bool:
-    """Return whether the gradients and updates of a step are looked at: of the first twenty, then ever fewer."""
-    return moment.phase == "step" and (moment.count < 20 or sampled(moment.count))
 
 
 def gradients(moment: Moment) -> tuple[Gradient, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from gradstep.checks.check import Check, Moment, Seen, sampled
+from gradstep.checks.check import Check, Moment, Seen, at, sampled
 from gradstep.engine.observe.stream import Consumer, ModuleLeft
 from gradstep.values.findings import Rule
 
@@ -47,9 +47,10 @@ class HalfPrecisionOverflow(Check):
         path = moment.held.paths.get(event.module, type(event.module).__name__)
         self._bad[path] = bad & torch.stack(fine).all() if fine else bad
 
+    @at("forward")
     def ended(self, moment: Moment) -> Iterable[Seen]:
         """Look at what was seen in the forward."""
-        if moment.phase != "forward" or not self._bad:
+        if not self._bad:
             return
         paths, flags = list(self._bad), torch.stack(list(self._bad.values())).tolist()
         self._bad = {}

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from gradstep.checks.check import Check, Moment, Seen, listed, sampled
+from gradstep.checks.check import Check, Moment, Seen, at, listed, sampled
 from gradstep.values.findings import Rule
 
 IN_A_ROW = 3
@@ -40,9 +40,10 @@ class HalfPrecisionUnderflow(Check):
         self._empty = 0
         """Sampled backwards in a row of which every float16 gradient is zero."""
 
+    @at("backward")
     def ended(self, moment: Moment) -> Iterable[Seen]:
         """Look at the gradients of a backward."""
-        if moment.phase != "backward" or not sampled(moment.iteration):
+        if not sampled(moment.iteration):
             return
         named = [(name, p.grad) for name, p in moment.parameters() if p.grad is not None and p.dim() > 1]
         half = [(name, grad) for name, grad in named if grad.dtype is torch.float16 and grad.layout is torch.strided]

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from gradstep.checks.check import Check, Moment, Seen
+from gradstep.checks.check import Check, Moment, Seen, at
 from gradstep.engine.observe.stream import Consumer, ModuleLeft
 from gradstep.values.findings import Rule
 
@@ -66,9 +66,10 @@ class InitialisationScale(Check):
             self._input = _scale(first)
         self._outputs.append((event.module, _scale(output)))
 
+    @at("backward")
     def ended(self, moment: Moment) -> Iterable[Seen]:
         """Look at what was measured, once."""
-        if moment.phase != "backward" or not self._outputs or self._input is None or self._normalises:
+        if not self._outputs or self._input is None or self._normalises:
             return
         start, outputs, self._outputs = float(self._input), self._outputs, []
         scales = torch.stack([scale for _, scale in outputs]).tolist()

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from torch import Tensor
 
-from gradstep.checks.check import Check, Moment, Seen
+from gradstep.checks.check import Check, Moment, Seen, at
 from gradstep.values.findings import Rule
 
 
@@ -26,9 +26,10 @@ class InitialisationSymmetric(Check):
         source="Goodfellow, Bengio, Courville 2016, 'Deep Learning', section 8.4 (break symmetry between units)",
     )
 
+    @at("backward")
     def ended(self, moment: Moment) -> Iterable[Seen]:
         """Look at the first backward."""
-        if moment.phase != "backward" or moment.count:
+        if moment.count:
             return
         for name, parameter in moment.parameters():
             grad = parameter.grad

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from itertools import pairwise
 
-from gradstep.checks.check import Check, Moment, Seen
+from gradstep.checks.check import Check, Moment, Seen, at
 from gradstep.checks.losses import losses, mean
 from gradstep.checks.patterns import BCE, NLL, REGRESSION, terms
 from gradstep.values.findings import Rule
@@ -37,9 +37,10 @@ class LossDiverges(Check):
         unit="times the first loss",
     )
 
+    @at("forward")
     def ended(self, moment: Moment) -> Iterable[Seen]:
         """Look at the loss after a forward."""
-        past = losses(moment) if moment.phase == "forward" else []
+        past = losses(moment)
         last = past[-_FAST:]
         if len(last) < _FAST or not all(map(math.isfinite, past[-3 * _FAST :])):
             return

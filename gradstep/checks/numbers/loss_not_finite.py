@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from gradstep.checks.check import Check, Moment, Seen
+from gradstep.checks.check import Check, Moment, Seen, at
 
 
 class LossNotFinite(Check):
@@ -19,12 +19,14 @@ class LossNotFinite(Check):
         self._pending: Seen | None = None
         """What is reported at the next step of a script."""
 
+    @at("step")
     def begins(self, moment: Moment) -> Iterable[Seen]:
         """Report it as a step begins."""
-        if moment.phase == "step" and self._pending is not None and not skips(moment):
+        if self._pending is not None and not skips(moment):
             yield self._pending
             self._pending = None
 
+    @at("forward", "step", "zero_grad")
     def ended(self, moment: Moment) -> Iterable[Seen]:
         """Look at the loss after a forward."""
         if moment.phase in ("step", "zero_grad"):  # of a step that is skipped, or the script's own, none has begun

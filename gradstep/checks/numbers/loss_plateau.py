@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from gradstep.checks.check import Check, Moment, Seen
+from gradstep.checks.check import Check, Moment, Seen, at
 from gradstep.checks.losses import losses, mean
 from gradstep.values.findings import Rule
 
 _ITERATIONS = 100
+_EVERY = 10
 _SHARE = 5
 """A fifth of the losses, at each end, is compared."""
 
@@ -31,10 +32,13 @@ class LossPlateau(Check):
         unit="of the loss",
     )
 
+    @at("forward")
     def ended(self, moment: Moment) -> Iterable[Seen]:
         """Look at the losses after a forward."""
-        past = losses(moment) if moment.phase == "forward" else []
-        if moment.iteration < _ITERATIONS or len(past) < 4 * _SHARE or not all(map(math.isfinite, past)):
+        past = losses(moment)
+        if moment.iteration < _ITERATIONS or moment.iteration % _EVERY or len(past) < 4 * _SHARE:
+            return
+        if not all(map(math.isfinite, past)):
             return
         part = len(past) // _SHARE
         first, last = mean(past[:part]), mean(past[-part:])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from gradstep.checks.check import Moment, Seen, listed, sampled
+from gradstep.checks.check import Moment, Seen, at, listed, sampled
 from gradstep.checks.numbers.birthplace import birthplace
 from gradstep.checks.numbers.gradients import gradients, largest
 from gradstep.checks.numbers.loss_not_finite import LossNotFinite, skips
@@ -33,11 +33,12 @@ class NanOrInf(LossNotFinite):
         source="pytorch/pytorch#2421 (sqrt at 0), torch.autograd.set_detect_anomaly documentation",
     )
 
+    @at("step")
     def begins(self, moment: Moment) -> Iterable[Seen]:
         """Look at the gradients that a step is about to use."""
         seen = list(super().begins(moment))
         yield from seen
-        if not seen and moment.phase == "step" and not skips(moment) and math.isfinite(moment.value or 0.0):
+        if not seen and not skips(moment) and math.isfinite(moment.value or 0.0):
             yield from self._gradients(moment)
 
     def explain(self, moment: Moment) -> Seen:
@@ -69,7 +70,7 @@ class NanOrInf(LossNotFinite):
         for _, parameter in moment.optimized():
             grad = parameter.grad
             if grad is not None and not grad.is_sparse and 0 < grad.numel() <= _SMALL:
-                return not math.isfinite(largest([grad])[0])
+                return not math.isfinite(grad.sum().item()) and not math.isfinite(largest([grad])[0])
         return False
 
 

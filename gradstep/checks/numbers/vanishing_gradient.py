@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from gradstep.checks.check import Check, Moment, Seen, listed
-from gradstep.checks.numbers.gradients import gradients, is_adaptive, is_looked_at
+from gradstep.checks.check import Check, Moment, Seen, at, listed
+from gradstep.checks.numbers.gradients import STEPS, gradients, is_adaptive
 from gradstep.values.findings import Rule
 
 _RATIO = 1e-4
@@ -45,10 +45,9 @@ class VanishingGradient(Check):
         self._most = 0.0
         """The largest element of those that were gone in the step before."""
 
+    @at("step", first=STEPS)
     def begins(self, moment: Moment) -> Iterable[Seen]:
         """Look at the gradients that a step is about to use."""
-        if not is_looked_at(moment):
-            return
         weights = [each for each in gradients(moment) if each.parameter.dim() > 1 and each.most > 0]
         adaptive = is_adaptive(moment)
         most = max(weights, key=lambda each: each.most, default=None)

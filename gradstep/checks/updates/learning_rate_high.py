@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from gradstep.checks.check import Moment, Seen
+from gradstep.checks.check import Moment, Seen, at
 from gradstep.checks.losses import losses
 from gradstep.checks.numbers.gradients import is_adaptive
 from gradstep.checks.updates.updates import UpdateCheck, updates
@@ -48,6 +48,7 @@ class LearningRateHigh(UpdateCheck):
         self._ratio = 0.0
         self._losses: list[float] = []
 
+    @at("forward", "step")
     def ended(self, moment: Moment) -> Iterable[Seen]:
         """Compare gradients after a step."""
         if moment.phase == "forward":

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from gradstep.checks.check import Moment, Seen
+from gradstep.checks.check import Moment, Seen, at
 from gradstep.checks.losses import losses, mean
 from gradstep.checks.updates.updates import UpdateCheck, updates
 from gradstep.values.findings import Rule
@@ -45,6 +45,7 @@ class LearningRateLow(UpdateCheck):
         self._rate = 0.0
         self._losses: list[float] = []
 
+    @at("forward", "step")
     def ended(self, moment: Moment) -> Iterable[Seen]:
         """Compare gradients and changes after a step."""
         if moment.phase == "forward":

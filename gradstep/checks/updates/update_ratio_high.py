@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from gradstep.checks.check import Moment, Seen
+from gradstep.checks.check import Moment, Seen, at
 from gradstep.checks.losses import losses, mean
 from gradstep.checks.updates.updates import UpdateCheck, updates
 from gradstep.values.findings import Rule
@@ -41,6 +41,7 @@ class UpdateRatioHigh(UpdateCheck):
         self._began: dict[str, float] = {}
         self._rises = False
 
+    @at("forward", "step")
     def ended(self, moment: Moment) -> Iterable[Seen]:
         """Compare after a step; note after a forward whether the loss rises."""
         if moment.phase == "forward":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from gradstep.checks.check import Moment, Seen
+from gradstep.checks.check import Moment, Seen, at
 from gradstep.checks.losses import losses, mean
 from gradstep.checks.updates.updates import UpdateCheck, updates
 from gradstep.values.findings import Rule
@@ -36,6 +36,7 @@ class UpdateRatioLow(UpdateCheck):
         self._rate = 0.0
         self._fell = False
 
+    @at("forward", "step")
     def ended(self, moment: Moment) -> Iterable[Seen]:
         """Compare after a step; note after a forward whether the loss falls."""
         if moment.phase == "forward":

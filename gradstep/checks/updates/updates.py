@@ -9,8 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from gradstep.checks.check import Check, Moment
-from gradstep.checks.numbers.gradients import is_looked_at, rate_of
+from gradstep.checks.check import Check, Moment, at
+from gradstep.checks.numbers.gradients import STEPS, rate_of
 from gradstep.engine.bits import numbers_in
 
 _WEIGHTS = 8
@@ -51,10 +51,10 @@ class _Before(NamedTuple):
 class UpdateCheck(Check):
     """A check that looks at updates: has them taken."""
 
+    @at("step", first=STEPS)
     def begins(self, moment: Moment) -> tuple[()]:
         """Copy some elements before a step."""
-        if is_looked_at(moment):
-            moment.once("before", lambda: moment.memory.__setitem__("before", _before(moment)))
+        moment.once("before", lambda: moment.memory.__setitem__("before", _before(moment)))
         return ()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from gradstep.checks.check import Check, Moment, Seen, listed
+from gradstep.checks.check import Check, Moment, Seen, at, listed
 from gradstep.values.findings import Rule
 
 
@@ -27,9 +27,10 @@ class WeightDecayOnNormOrBias(Check):
         unit="weight_decay",
     )
 
+    @at("step")
     def begins(self, moment: Moment) -> Iterable[Seen]:
         """Look at the groups of the optimizer that steps for the first time."""
-        if moment.phase != "step" or moment.count > 1:
+        if moment.count > 1:
             return
         names = moment.held.names
         for group in moment.optimizer.param_groups:

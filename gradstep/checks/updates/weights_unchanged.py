@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import torch
 
-from gradstep.checks.check import Moment, Seen, listed
+from gradstep.checks.check import Moment, Seen, at, listed
 from gradstep.checks.updates.updates import Update, UpdateCheck, updates
 from gradstep.values.findings import Rule
 
@@ -45,6 +45,7 @@ class WeightsUnchanged(UpdateCheck):
         self._zero = 0
         """Steps in a row with a learning rate of 0, after one that was not."""
 
+    @at("step")
     def ended(self, moment: Moment) -> Iterable[Seen]:
         """Compare after a step."""
         taken = [each for each in updates(moment) if bool((each.gradient != 0).any())]
