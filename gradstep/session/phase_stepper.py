@@ -27,6 +27,10 @@ T = TypeVar("T")
 
 LONG = 0.3
 """Seconds from which on a phase is long enough to pause."""
+_MANY = 10_000
+"""Nodes from which on hooking a backward may take longer than the backward."""
+_HOOKED = 4e-5
+"""Seconds that hooking one node takes."""
 STEPS = (cmd.Into, cmd.Over, cmd.Out, cmd.Continue, cmd.Until)
 """The commands that step into a phase, or continue from a stop inside one."""
 
@@ -45,7 +49,7 @@ class PhaseStepper:
         self.pauses = False
         """True where a user can press pause: long phases are then observed, so that they can be paused."""
         self._long: dict[str, bool] = {}
-        """For each phase that ran uninterrupted, whether it took longer than `LONG` the last time."""
+        """For each phase that ran uninterrupted, whether it was long enough to pause the last time."""
         self.waiting: Callable[[str], None] = lambda _: None
         """Called with the name of the op that a pause waits for."""
         self.notes: list[str] = []
@@ -81,9 +85,15 @@ class PhaseStepper:
                 return self.begin(act, "continue", ops=not self._pause.modules)
             inside = self.begin(act, "continue", ops=watched) if watched or name in self.pausable else self._run(act)
             if not inside and not watched:
-                self._long[name] = time.monotonic() - began > LONG
+                self._long[name] = self._is_long(name, time.monotonic() - began)
             return inside
         return self._run(act)
+
+    def _is_long(self, name: str, seconds: float) -> bool:
+        """Return whether a phase took long, other than for so many nodes that hooking each would take even longer."""
+        graph = self._held.graph() if seconds > LONG and name == "backward" else None
+        nodes = 0 if graph is None else len(graph.nodes)
+        return seconds > LONG and (nodes < _MANY or seconds > nodes * _HOOKED)
 
     def _run(self, act: cmd.PhaseCommand | cmd.NextBatch) -> bool:
         try:

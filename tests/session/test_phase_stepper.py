@@ -467,6 +467,17 @@ def test_a_phase_that_takes_long_is_paused_inside_from_then_on(monkeypatch: pyte
     session.close()
 
 
+@pytest.mark.parametrize(("seconds", "pausable"), [(0.0, ("backward",)), (1e9, ())])
+def test_a_backward_is_not_hooked_to_be_paused_where_that_takes_longer(
+    seconds: float, pausable: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("LONG", 0.0), ("_MANY", 1), ("_HOOKED", seconds)):
+        monkeypatch.setattr(f"gradstep.session.phase_stepper.{name}", value)
+    session, _ = slow([])
+    assert do(session, "forward; backward").stop.pausable == ("forward", *pausable)
+    session.close()
+
+
 def test_a_phase_that_is_quick_after_all_is_watched_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gradstep.session.phase_stepper.LONG", 0.0)
     session, _ = slow([])
