@@ -111,10 +111,10 @@ class Transaction:
             # only the weights that it wrote, usually none: the copies live as long as the graph
             saved.copies = saved.copies.without("weight").plus(_written_weights(saved, point))
         began = self._rerun_state(saved) if forward and saved is not None else None
+        self._memory.shrink()
         # nothing from here on can fail
         if self._timeline is not None:
             self._timeline.record(point, seconds)
-        self._memory.shrink()
         if forward:
             held.forward_saved = began
         self._pulled = self._begun = None
