@@ -23,6 +23,7 @@ TITLES = {
     "checks": "An iteration with all checks on, against the same with none, on mlp and GPT-2 124M (needs transformers)",
     "replay": "Headless replay of 1,000 iterations of mlp, against the plain loop",
     "curves": "Growth with parameters, nodes, iterations and batch size: key to painted screen, and memory",
+    "peers": "Recording a forward and a backward of mlp, a ResNet-20 and GPT-2 124M: gradstep and other tools",
     "script": "A training script under gradstep: between stops against the script alone, and each stop",
 }
 TIMES = {
@@ -39,6 +40,7 @@ TIMES = {
     "checks": (12, 3),
     "replay": (15, 3),
     "curves": (5, 2),
+    "peers": (8, 2),
     "script": (6, 1),
 }
 """Turns of each benchmark, and how many with --quick."""
