@@ -417,9 +417,9 @@ def test_a_phase_of_the_copy_is_interrupted_and_rolled_back_and_the_script_is_no
 
     with stepped(train) as session:
         session.execute(cmd.Step())
-        session._loop.began = None  # type: ignore[union-attr]  # its forward is not compared: it would not end
+        session._loop._forward.began = None  # type: ignore[union-attr]  # its forward is not compared: it would not end
         forward(session, 1)
-        session._loop.began = None  # type: ignore[union-attr]
+        session._loop._forward.began = None  # type: ignore[union-attr]
         assert session.execute(cmd.Hold()).ok
         other = threading.Thread(target=interrupts)
         other.start()

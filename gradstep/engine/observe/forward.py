@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -48,7 +48,11 @@ def is_zeroing(module: nn.Module) -> bool:
 
 @contextmanager
 def watch_forward(
-    paths: dict[nn.Module, str], root: nn.Module, count_zeros: bool = False, lines: bool = False
+    paths: dict[nn.Module, str],
+    root: nn.Module,
+    count_zeros: bool = False,
+    lines: bool = False,
+    more: Sequence[Consumer] = (),
 ) -> Iterator[Watched]:
     """Record the modules that run and what the root returns while the block lasts.
 
@@ -57,6 +61,7 @@ def watch_forward(
         root: the model.
         count_zeros: count the zeros in the outputs of modules that may zero units; costs a pass over each.
         lines: record the source lines of operations; costs a quarter of a small forward.
+        more: other consumers of what happens in the block; one subscription costs less than two.
     """
     seen = Watched(recorded=True)
     number = torch.autograd._get_sequence_nr  # type: ignore[attr-defined]
@@ -82,7 +87,7 @@ def watch_forward(
     if lines:
         seen.lines = Lines()
         consumers.append(seen.lines.consumer(paths))
-    with observe(*consumers, everywhere=[{ModuleEntered: entered, ModuleLeft: left}]):
+    with observe(*consumers, *more, everywhere=[{ModuleEntered: entered, ModuleLeft: left}]):
         began = number()
         try:
             yield seen
@@ -93,7 +98,8 @@ def watch_forward(
 def _shape(given: object) -> tuple[int, ...] | None:
     """Return the shape of the first tensor among a module's arguments."""
     several = given if isinstance(given, tuple) else (given,)
-    return next((tuple(each.shape) for each in several if isinstance(each, Tensor) and not each.is_nested), None)
+    with torch._C.DisableTorchFunction():  # reading a shape is not an operation of the forward
+        return next((tuple(each.shape) for each in several if isinstance(each, Tensor) and not each.is_nested), None)
 
 
 def _count(counts: list[tuple[Tensor, int]], output: object) -> None:

@@ -124,15 +124,19 @@ def _sync() -> None:
     """
     done = None
     while done != (now := (tuple(SUBSCRIPTIONS), _REGIONS.running)):
-        subscribed: dict[type, tuple[tuple[Subscription, Callable[[Any], Any]], ...]] = {}
+        subscribed: dict[type, list[tuple[Subscription, Callable[[Any], Any]]]] = {}
         for each in now[0]:
             for kind, call in each.consumer.items():
-                subscribed[kind] = (*subscribed.get(kind, ()), (each, call))
+                subscribed.setdefault(kind, []).append((each, call))
         TABLE.engine = tuple([each for each in now[0] if each.engine])
         SUBSCRIBED.update(subscribed)
         for kind in SUBSCRIBED.keys() - subscribed.keys():
             SUBSCRIBED.pop(kind, None)
         _REGIONS.put(not _REGION_KINDS.isdisjoint(subscribed))
-        for hook in _HOOKS:
-            hook.put(not now[1] and not hook.kinds.isdisjoint(subscribed))
+        needed = frozenset() if now[1] else frozenset(subscribed)
+        if TABLE.installed != needed:
+            TABLE.installed = None  # until it is done: an interrupt may come at any line
+            for hook in _HOOKS:
+                hook.put(not hook.kinds.isdisjoint(needed))
+            TABLE.installed = needed
         done = now

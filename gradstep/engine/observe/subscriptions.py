@@ -76,7 +76,7 @@ class Observation:
 
 
 SUBSCRIPTIONS: list[Subscription] = []
-SUBSCRIBED: dict[type, tuple[tuple[Subscription, Callable[[Any], Any]], ...]] = {}
+SUBSCRIBED: dict[type, Sequence[tuple[Subscription, Callable[[Any], Any]]]] = {}
 """The subscriptions to each kind of event, and the function to call."""
 
 
@@ -85,6 +85,8 @@ class _Table:
 
     engine: tuple[Subscription, ...] = ()
     """Those to the engine."""
+    installed: frozenset[type] | None = frozenset()
+    """The kinds of events that the hooks in torch emit; None while they are changed."""
 
 
 TABLE = _Table()

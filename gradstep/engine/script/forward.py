@@ -14,7 +14,6 @@ from torch import nn
 from gradstep.engine.debuggee.generators import Randomness
 from gradstep.engine.observe.forward import Watched, watch_forward
 from gradstep.engine.observe.loop_phases import Phase
-from gradstep.engine.observe.observer import observe
 from gradstep.engine.script.first_operation import FirstOperation
 from gradstep.engine.script.frames import named_values
 from gradstep.engine.script.steps import Steps
@@ -78,12 +77,12 @@ class ScriptForward:
         copy()
         self._stops.read_losses()
         lines = held.recording.lines or inside
-        self.watched = stack.enter_context(watch_forward(held.paths, held.model, held.recording.zeros, lines))
-        self.tape, self.began = Tape(), held.keeper.capture()
+        self.tape, self.began = tape, _ = Tape(), held.keeper.capture()
+        watching = watch_forward(held.paths, held.model, held.recording.zeros, lines, [tape.consumer()])
+        self.watched = stack.enter_context(watching)
         if phase.of is not None:
-            self.tape.begin(phase.of, phase.args, phase.kwargs)
+            tape.begin(phase.of, phase.args, phase.kwargs)
             self._given = _named(phase.of, phase.args), phase.kwargs
-        stack.enter_context(observe(self.tape.consumer()))
         if inside:
             stepping = self._steps.stepping(held, Forward(), into)
             if phase.of is None:

@@ -10,6 +10,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from enum import Enum
+from functools import cache
 from itertools import groupby
 from types import BuiltinFunctionType, FunctionType
 from typing import Any, NamedTuple
@@ -17,7 +18,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import Node
-from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
+from torch.utils._pytree import TreeSpec, tree_flatten, tree_leaves, tree_unflatten
 
 from gradstep.engine.observe.stream import CallEntered, CallLeft, Consumer, FunctionEntered, FunctionLeft, OpRan
 
@@ -151,8 +152,10 @@ class Tape:
         self._add(call, event.result)
 
     def _arguments(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[tuple[Any, ...], Any]:
+        if not kwargs and all(isinstance(each, (Tensor, *_PLAIN)) for each in args):
+            return tuple([self._argument(each) for each in args]), _flat(len(args))
         leaves, spec = tree_flatten((args, dict(kwargs)))
-        return tuple(self._argument(leaf) for leaf in leaves), spec
+        return tuple([self._argument(leaf) for leaf in leaves]), spec
 
     def _argument(self, leaf: Any) -> Any:
         made = None if _is_plain(leaf) else self._made.get(id(leaf))
@@ -251,6 +254,13 @@ def _writes(name: str) -> bool:
     return in_place or name == "__setitem__" or (name.startswith("__i") and name not in ("__invert__", "__index__"))
 
 
+@cache
+def _flat(count: int) -> TreeSpec:
+    """Return the structure of so many positional arguments that are leaves."""
+    spec: TreeSpec = tree_flatten(((None,) * count, {}))[1]
+    return spec
+
+
 _PLAIN = (int, float, complex, str, bytes, type(None), type(...), slice, torch.dtype, torch.device, torch.layout, Enum)
 
 
@@ -268,6 +278,8 @@ def leaves_of(value: object) -> list[Any]:
 
     Nothing of the object is called.
     """
+    if isinstance(value, (Tensor, *_PLAIN)):
+        return [value]
     found: list[Any] = []
     for leaf in tree_leaves(value):
         found.append(leaf)
