@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -493,3 +495,33 @@ def channels_are_moved_by_a_view() -> None:
 def heads_are_transposed() -> None:
     """As it should be."""
     _attention("")
+
+
+def _attend(width: int, weights: Callable[[Tensor], Tensor]) -> None:
+    """Train attention over 5 steps of 16 samples whose scores are turned into weights."""
+    q, k, head = nn.Linear(width, width), nn.Linear(width, width), nn.Linear(width, 3)
+    x, y = torch.randn(16, 5, width), torch.randint(0, 3, (16,))
+    opt = torch.optim.Adam([*q.parameters(), *k.parameters(), *head.parameters()], lr=0.01)
+    for _ in range(6):
+        opt.zero_grad()
+        mixed = weights(q(x) @ k(x).transpose(1, 2) / width**0.5) @ x
+        F.cross_entropy(head(mixed.mean(1)), y).backward()
+        opt.step()
+
+
+@broken("softmax-over-batch", source="PetrochukM/PyTorch-NLP#2")
+def attention_over_the_samples() -> None:
+    """Scores of samples, queries and keys, and dim=0, which torch takes without dim= too."""
+    _attend(8, lambda scores: F.dropout(F.softmax(scores, dim=0), 0.1))
+
+
+@healthy
+def attention_over_the_keys() -> None:
+    """The same with dim=-1."""
+    _attend(8, lambda scores: F.dropout(F.softmax(scores, dim=-1), 0.1))
+
+
+@healthy
+def attention_over_the_keys_first() -> None:
+    """Scores with the keys first: what is normalised over dimension 0 is moved before the product sums over it."""
+    _attend(8, lambda scores: F.softmax(scores.permute(2, 0, 1), dim=0).permute(1, 2, 0))

@@ -36,6 +36,39 @@ def cleared_to_zeros_by_the_model() -> None:
         opt.step()
 
 
+def _decaying(net: nn.Module) -> torch.optim.Optimizer:
+    """Return AdamW with decay of the weights."""
+    weights, biases = ([p for p in net.parameters() if (p.dim() > 1) is many] for many in (True, False))
+    return torch.optim.AdamW([{"params": weights}, {"params": biases, "weight_decay": 0}], lr=1e-3, weight_decay=0.1)
+
+
+@broken("zero-grad-before-step")
+def cleared_to_zeros_before_a_decay() -> None:
+    """AdamW writes the weights twice in a step: it decays them, and moves them."""
+    net, _, x, y = classifier()
+    opt = _decaying(net)
+    for _ in range(6):
+        F.cross_entropy(net(x), y).backward()
+        opt.zero_grad(set_to_none=False)
+        opt.step()
+
+
+@healthy
+def a_step_of_ones_own_before_a_decay() -> None:
+    """Signs of gradients move the weights; they are cleared, and AdamW only decays."""
+    net, _, x, y = classifier()
+    opt = _decaying(net)
+    for _ in range(6):
+        F.cross_entropy(net(x), y).backward()
+        grads = [p.grad for p in net.parameters()]
+        signs = [grad.sign() for grad in grads if grad is not None]
+        opt.zero_grad(set_to_none=False)
+        with torch.no_grad():
+            for p, sign in zip(net.parameters(), signs, strict=True):
+                p.sub_(0.01 * sign)
+        opt.step()
+
+
 @broken("zero-grad-before-step", source="bytetriper/RAE#67")
 def cleared_in_every_micro_batch() -> None:
     """Accumulation of which only the last micro-batch is left."""

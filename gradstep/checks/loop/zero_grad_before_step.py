@@ -39,6 +39,15 @@ class ZeroGradBeforeStep(Check):
         """Steps in a row, by the id of the optimizer."""
         self._empty: dict[int, int] = {}
         """Steps without any gradient, by the id of the optimizer."""
+        self._began: dict[int, tuple[bool, int]] = {}
+        """For a step that runs, whether weights were written since a clear, and how many backwards had run."""
+
+    @at("step")
+    def begins(self, moment: Moment) -> Iterable[Seen]:
+        """Look whether weights were written between a clear and a step: a step may write a weight several times."""
+        moved = self._moved(moment, self._lost(moment))
+        self._began[id(moment.optimizer)] = moved, moment.order.backwards
+        return ()
 
     @at("step")
     def ended(self, moment: Moment) -> Iterable[Seen]:
@@ -47,10 +56,12 @@ class ZeroGradBeforeStep(Check):
             self._order, self._partial = moment.order, {}
         optimizer, order = moment.optimizer, moment.order
         key, before = id(optimizer), self._partial.pop(id(optimizer), 0)
-        names = order.names_of(optimizer) if order.discarded else set[str]()
-        lost = order.thrown_away(names)
-        if not lost or order.written or self._moved(moment, lost) or not all(each.finite for each in lost):
+        moved, backwards = self._began.pop(key, (False, order.backwards))
+        lost = self._lost(moment)
+        by_closure = order.backwards > backwards and self._moved(moment, lost, writes=1)
+        if not lost or moved or by_closure or order.written or not all(each.finite for each in lost):
             return
+        names = order.names_of(optimizer)
         fresh = order.fresh(names)
         if not fresh:
             if all(_is_empty(moment, name, p.grad is None) for name, p in moment.optimized()):
@@ -73,10 +84,16 @@ class ZeroGradBeforeStep(Check):
                 yield Seen(what, moment.at(panel="ledger"), {"used": len(fresh), "cleared": len(same)}, remedy)
 
     @staticmethod
-    def _moved(moment: Moment, lost: list[Discarded]) -> bool:
-        """Return whether weights were written between a clear and this step, other than by it: a step of one's own."""
+    def _lost(moment: Moment) -> list[Discarded]:
+        """Return what was cleared unused since the last step of the optimizer's parameters."""
+        order = moment.order
+        return order.thrown_away(order.names_of(moment.optimizer)) if order.discarded else []
+
+    @staticmethod
+    def _moved(moment: Moment, lost: list[Discarded], writes: int = 0) -> bool:
+        """Return whether weights were written more often than this since a clear."""
         known = {name: parameter._version for name, parameter in moment.parameters()} if lost else {}
-        return any(known.get(name, at) > at + 1 for each in lost for name, at in each.versions.items())
+        return any(known.get(name, at) > at + writes for each in lost for name, at in each.versions.items())
 
 
 def _is_empty(moment: Moment, name: str, none: bool) -> bool:

@@ -15,6 +15,10 @@ _SUMS = frozenset({"LogsumexpBackward0", "SumBackward1", "MeanBackward1"})
 _ELEMENTWISE = frozenset(
     f"{name}Backward0" for name in ("Add", "Sub", "Mul", "Div", "Neg", "Log", "Exp", "Pow", "Clamp", "ClampMin")
 )
+_KEEPING = frozenset(
+    f"{name}Backward0"
+    for name in ("View", "UnsafeView", "ReshapeAlias", "Unsqueeze", "Expand", "Clone", "ToCopy", "Mul", "Div")
+)
 _SAMPLES = 8
 """Samples of a batch, at least."""
 _SOFTMAX = ("SoftmaxBackward0", "LogSoftmaxBackward0")
@@ -31,7 +35,8 @@ class SoftmaxOverBatch(GraphCheck):
         "predicts for a sample depends on the others in its batch.",
         detects="In the graph of the loss, the input of nll_loss, binary_cross_entropy or mse_loss is the result of a "
         "softmax or log_softmax over dimension 0 of two or more. A warning, where only element-wise operations and "
-        "sums over other dimensions are between such a softmax and the mean over the samples.",
+        "sums over other dimensions are between such a softmax and the mean over the samples, or where a batched "
+        "matrix product multiplies by weights of attention that sum to 1 over its batch.",
         remedy="Normalise over the classes: F.log_softmax(logits, dim=1), nn.Softmax(dim=-1).",
         source="torch.nn.NLLLoss documentation (input of shape (N, C)); world-models#10; torch.nn.functional.softmax "
         "without dim= takes dimension 0 of one- and three-dimensional inputs",
@@ -50,6 +55,14 @@ class SoftmaxOverBatch(GraphCheck):
             what += f"the same {rows} samples."
             where = moment.at(node=graph.nodes.index(found), panel="graph")
             yield Seen(what, where, {"samples": rows}, severity="warning")
+        for found in _weights_over_batch(graph):
+            shape = shape_of(found)
+            what = f"A softmax of shape {shape} normalises over dimension 0, which is the batch of the matrix product "
+            what += "that it weighs."
+            where = moment.at(node=graph.nodes.index(found), panel="graph")
+            yield Seen(
+                what, where, {"samples": shape[0]}, "Normalise over the keys: F.softmax(scores, dim=-1).", "warning"
+            )
 
 
 def _kept_apart(graph: GraphRecord) -> Iterator[Node]:
@@ -72,6 +85,37 @@ def _kept_apart(graph: GraphRecord) -> Iterator[Node]:
             new = [each for each, _ in node.next_functions if each is not None and each not in seen]
             waiting += new
             seen.update(new)
+
+
+def _weights_over_batch(graph: GraphRecord) -> Iterator[Node]:
+    """Yield softmaxes over the batch of a batched product that sums their results over another dimension."""
+    for product in graph.nodes:
+        if product.name() != "BmmBackward0":
+            continue
+        for place, summed in ((0, 2), (1, 1)):
+            node, number = product.next_functions[place]
+            if node is None or shape_of(node, number)[summed : summed + 1] in ((), (1,)):
+                continue
+            while node is not None and _keeps_batch(node):
+                node = next(each for each, _ in node.next_functions if each is not None)
+            if node is None or node.name() != "SoftmaxBackward0" or softmax_dim(node):
+                continue
+            if len(shape := shape_of(node)) > 1 and shape[0] > 1:
+                yield node
+
+
+def _keeps_batch(node: Node) -> bool:
+    """Return whether a node passes values on with dimension 0 in its place, at most merged with the next one."""
+    several = [each for each, _ in node.next_functions if each is not None]
+    inner, shape = shape_of(several[0]) if len(several) == 1 else (), shape_of(node)
+    if not inner or not shape:
+        return False
+    if node.name() == "TransposeBackward0":
+        return 0 not in (setting(node, "dim0") % len(shape), setting(node, "dim1") % len(shape))
+    if node.name() == "PermuteBackward0":
+        return bool(setting(node, "dims")[0] == 0)
+    merged = len(inner) > len(shape) and shape[0] == inner[0] * inner[1]
+    return node.name() in _KEEPING and (shape[0] == inner[0] or merged)
 
 
 def _reduced(node: Node) -> set[int]:
