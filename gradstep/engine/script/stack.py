@@ -86,7 +86,7 @@ class Stack:
         """
         entries = self.entries
         if not entries:
-            raise wrong("the script has no frame", "it has not begun, or it has ended", "restart the script")
+            raise wrong("the script has no frame", "it has ended", "restart the script")
         if number < 0:
             raise wrong("this is the innermost frame", _line(0, entries[0]), "`up` selects the frame of its caller")
         if number >= len(entries):

@@ -58,6 +58,8 @@ class Connection:
         self._shell = link.pid
         """The process that the screen started."""
         self._pidfd = -1
+        self._replaced = ""
+        """How a script has left gradstep while it ran on; empty where it has not."""
         self._waiter: threading.Thread | None = None
 
     @property
@@ -210,7 +212,8 @@ class Connection:
     def _on_replaced(self) -> None:
         """Report that a running script has closed the socket; most likely it replaced itself with os.execv."""
         if not self._over:
-            self._callbacks.end("closed gradstep's socket, as os.execv does, and runs on without gradstep")
+            self._replaced = "closed gradstep's socket, as os.execv does, and "
+            self._callbacks.end(f"{self._replaced}runs on without gradstep")
 
     def _ended(self, how: str, looks: int = 10) -> None:
         """Report the exit of a script once its output is read; children that still run may keep its terminal open."""
@@ -229,7 +232,7 @@ class Connection:
         if not self._over:
             self.read_output()
             self._over = True
-            self._callbacks.end(how)
+            self._callbacks.end(self._replaced + how)
 
 
 def _wait(process: subprocess.Popen[bytes], loop: asyncio.AbstractEventLoop, on_exit: Callable[[], None]) -> None:

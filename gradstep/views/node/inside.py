@@ -162,7 +162,8 @@ def source_view(
     elif here.file:
         source, what = here, here.function
     else:
-        return SourceView(stop, note="no line is running: `into` steps into a phase")
+        why = "the script has ended" if held.script else "`into` steps into a phase"
+        return SourceView(stop, note=f"no line is running: {why}")
     if not source.file and here.file and not held.point.watched.recorded:  # Graph says so, and with which key it is
         source, wanted = here, None
     if not source.file:

@@ -36,7 +36,7 @@ def stack_view(stop: int, stack: Stack, request: LookStack, scope: HeldScope, no
     """Return the frames, and the requested rows of the variables of the selected one."""
     entries = stack.entries
     if not entries:
-        return StackView(stop, note="The script has no frame: it has not begun, or it has ended.")
+        return StackView(stop, note="The script has no frame: it has ended.")
     frames = tuple([StackFrame(each.source, each.library) for each in entries[:_MOST]])
     selected = stack.number
     with unobserved():
