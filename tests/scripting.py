@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from gradstep.engine.problems import problem_of
+from gradstep.engine.problems import problem_of_script
 from gradstep.engine.script.program import Ended
 from gradstep.session.script_session import ScriptSession
 from gradstep.values import commands as cmd
@@ -27,7 +27,7 @@ class Function:
         try:
             self.trains()
         except Exception as error:
-            return Ended(1, problem_of(error, "the script"), error)
+            return Ended(1, problem_of_script(error), error)
         return Ended(0)
 
 

@@ -9,6 +9,8 @@ from functools import cache
 from pathlib import Path
 from types import TracebackType
 
+from msgspec.structs import replace
+
 from gradstep.values.errors import GradstepError
 from gradstep.values.outcomes import Frame, Problem
 
@@ -75,6 +77,41 @@ REMEDIES: tuple[tuple[str, str], ...] = (
     ),
 )
 """Patterns of torch's messages, and a remedy for each."""
+
+
+_IN_SCRIPTS: tuple[tuple[str, str], ...] = (
+    (
+        r"non-empty donated buffers",
+        "the compiled backward reuses the memory of saved tensors: call backward() without retain_graph, or set "
+        "torch._functorch.config.donated_buffer = False before the model is compiled",
+    ),
+    (
+        r"backward through the graph a second time",
+        "backward frees the buffers of the graph: run the forward again before this backward, or pass "
+        "retain_graph=True to the first one",
+    ),
+    (
+        r"modified by an inplace operation",
+        "a tensor that backward needs was written in place after the forward saved it: write `h = h + 1`, not "
+        "`h += 1`, and step the optimizer after the backward; torch.autograd.set_detect_anomaly(True) names the op",
+    ),
+    (DEVICES_DIFFER, "model and batch are on different devices: move both to one, e.g. x.to(device)"),
+    (
+        r"mat1 and mat2 shapes cannot be multiplied|size mismatch|must match the size of tensor|expected input\[",
+        "the shapes do not match: Stack shows those of the variables, Model those of the weights",
+    ),
+    (DTYPES_DIFFER, "model and batch have different dtypes: convert one, e.g. x.float()"),
+)
+"""Remedies for what a script raises, where they differ: it has no factory, and runs no commands."""
+
+
+def problem_of_script(error: BaseException) -> Problem:
+    """Return what ended a script as a problem."""
+    problem = problem_of(error, "the script")
+    if isinstance(error, KeyboardInterrupt):
+        return replace(problem, what="KeyboardInterrupt was not caught.", frames=frames_of(error.__traceback__))
+    known = next((text for pattern, text in _IN_SCRIPTS if re.search(pattern, problem.what)), problem.remedy)
+    return replace(problem, remedy=known)
 
 
 def problem_of(error: BaseException, title: str, remedy: str = "") -> Problem:

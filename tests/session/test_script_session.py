@@ -290,6 +290,40 @@ def test_a_script_that_trains_nothing_ends_and_says_so() -> None:
     assert view == NoView(1, "No backward was seen: it ran as `python` runs it.")
 
 
+def second_backward() -> None:
+    loss = nn.Linear(2, 1)(torch.ones(1, 2)).pow(2).sum()
+    loss.backward()
+    loss.backward()
+
+
+def other_dtype() -> None:
+    nn.Linear(2, 1)(torch.ones(1, 2, dtype=torch.float64))
+
+
+def written_in_place() -> None:
+    hidden = nn.Linear(2, 1)(torch.ones(1, 2)).exp()
+    loss = hidden.sum()
+    hidden += 1
+    loss.backward()
+
+
+RAISES: dict[Callable[[], None], str] = {
+    second_backward: "pass retain_graph=True to the first one",
+    other_dtype: "convert one, e.g. x.float()",
+    written_in_place: "write `h = h + 1`, not `h += 1`",
+}
+
+
+@pytest.mark.parametrize("train", RAISES)
+def test_what_a_script_raises_has_a_remedy_in_its_own_code(train: Callable[[], None]) -> None:
+    with stepped(train) as session:
+        problem = session.execute(cmd.Continue()).problem
+    assert problem is not None
+    assert problem.title == "the script raised"
+    assert RAISES[train] in problem.remedy
+    assert any(frame.user for frame in problem.frames)
+
+
 def test_a_script_that_trains_on_another_thread_says_on_which() -> None:
     def train() -> None:
         thread = threading.Thread(target=plain([]), name="trainer")

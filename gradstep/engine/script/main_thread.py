@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from queue import Empty, SimpleQueue
+from threading import current_thread, main_thread
 from types import FrameType
 from typing import Any, Literal, TypeVar, cast
 
@@ -82,12 +85,13 @@ class MainThread:
         if self.released:
             return
         self.frame = sys._getframe(1)
-        self._news.put((kind, None))
-        try:
-            self._answer()
-        finally:
-            self.frame = None
-            self.resumed()
+        with _signals_deferred():
+            self._news.put((kind, None))
+            try:
+                self._answer()
+            finally:
+                self.frame = None
+                self.resumed()
 
     def end(self) -> None:
         """Tell the session that the script has ended, and answer it until it is closed."""
@@ -105,3 +109,38 @@ class MainThread:
             except BaseException as error:  # it is raised on the session's thread
                 news = "raised", error
             self._news.put(news)
+
+
+@contextmanager
+def _signals_deferred() -> Iterator[None]:
+    """Have the signals that come meanwhile call the script's handlers afterwards, where it runs on.
+
+    A handler that raises here would lose an order. Python calls handlers on the main thread only.
+    """
+    if current_thread() is not main_thread():
+        yield
+        return
+    came: list[int] = []
+    handlers = {number: handler for number in _RAISING if callable(handler := signal.getsignal(number))}
+    for number in handlers:
+        signal.signal(number, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for each in came:
+            signal.raise_signal(each)
+
+
+_RAISING = (
+    signal.SIGCHLD,
+    signal.SIGALRM,
+    signal.SIGHUP,
+    signal.SIGQUIT,
+    signal.SIGTERM,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGINT,
+)
+"""Signals that scripts handle; the handler of some raises, such as that of a DataLoader whose worker has died."""

@@ -14,9 +14,7 @@ from importlib.machinery import SourceFileLoader
 from types import CodeType, TracebackType
 from typing import Any, NamedTuple, Protocol
 
-from msgspec.structs import replace
-
-from gradstep.engine.problems import frames_of, is_ours, problem_of
+from gradstep.engine.problems import is_ours, problem_of_script
 from gradstep.values.errors import wrong
 from gradstep.values.outcomes import Problem
 
@@ -140,11 +138,7 @@ def _run(code: CodeType) -> Ended:
             sys.excepthook(type(error), error, error.__traceback__)
         except BaseException:  # a script may replace it
             sys.__excepthook__(type(error), error, error.__traceback__)
-        problem = problem_of(error, "the script")
-        if isinstance(error, KeyboardInterrupt):
-            what = "KeyboardInterrupt was not caught."
-            return Ended(130, replace(problem, what=what, frames=frames_of(error.__traceback__)), error)
-        return Ended(1, problem, error)
+        return Ended(130 if isinstance(error, KeyboardInterrupt) else 1, problem_of_script(error), error)
     return Ended(0)
 
 

@@ -124,13 +124,13 @@ class _Screen:
 
     def end(self) -> None:
         """Say that what was watched has ended; return once the screen is quit."""
-        from gradstep.engine.problems import problem_of
+        from gradstep.engine.problems import problem_of_script
         from gradstep.engine.script.program import Ended
 
         atexit.unregister(self.end)
         self.over = self.alive
         error = sys.exc_info()[1] or getattr(sys, "last_value", None)
-        self.session.end(Ended(0) if error is None else Ended(1, problem_of(error, "the script")))
+        self.session.end(Ended(0) if error is None else Ended(1, problem_of_script(error)))
         self._serving.join()
         self._watching.join()
 
