@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from gradstep.tui.panels.findings import FindingsPanel, draw
+from gradstep.tui.panels.source import SourcePanel
 from gradstep.tui.render.lines import plain
 from gradstep.values.findings import Finding, Where
 from gradstep.values.views.findings import FindingsView
+from gradstep.values.views.inside import SourceView
 
 ROWS = (
     Finding(
@@ -70,7 +72,7 @@ def test_without_findings_it_says_what_watches() -> None:
 @pytest.mark.parametrize(
     ("at", "asked"),
     [
-        (0, []),
+        (0, [("go_to_line", "/a/train.py", 11)]),
         (1, [("select", "0.weight"), ("focus", "layers")]),
         (2, [("go_to_node", 4), ("focus", "graph")]),
     ],
@@ -80,3 +82,15 @@ def test_enter_goes_to_the_place_of_a_finding(at: int, asked: list[tuple[str, An
     panel.view, panel.at = VIEW, at
     assert panel.press("choose", pressed)  # type: ignore[arg-type]
     assert pressed.asked == asked
+
+
+def test_the_cursor_of_source_goes_to_a_line_of_the_file_it_shows() -> None:
+    source, text = SourcePanel(), tuple(f"line {number}" for number in range(1, 31))
+    source.view = SourceView(1, "/a/train.py", 1, text, 25, total=30)
+    source.update(source.view, None)
+    assert not source.seek("/a/model.py", 11)
+    assert source.at == 25
+    assert source.seek("/a/train.py", 11)
+    assert source.at == 11
+    source.resized()
+    assert source.first == 10

@@ -21,6 +21,7 @@ from gradstep.tui.desk import Controller, Desk
 from gradstep.tui.layout.layouts import PANELS, hidden_guests
 from gradstep.tui.panels.graph.panel import GraphPanel
 from gradstep.tui.panels.panel import Panel
+from gradstep.tui.panels.source import SourcePanel
 from gradstep.tui.render.copying import MOST, Copied, slice_copied
 from gradstep.values import numbers
 from gradstep.values.commands import Break, Command
@@ -199,6 +200,13 @@ class Panels(Controller):
         """Go to a node in Graph."""
         self.screen.panel(GraphPanel).seek(f"#{number}")
         self.screen.go_to("graph")
+
+    def go_to_line(self, file: str, line: int) -> None:
+        """Go to a line in Source."""
+        shown = self.screen.panel(SourcePanel).seek(file, line)
+        self.screen.go_to("source")
+        if not shown:
+            self.say(f"{file}:{line}")
 
     def type(self, line: str) -> None:
         """Open the command line."""

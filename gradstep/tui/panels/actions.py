@@ -37,6 +37,10 @@ class Actions(Protocol):
         """Move the cursor of Graph to a node, and focus it."""
         ...
 
+    def go_to_line(self, file: str, line: int) -> None:
+        """Move the cursor of Source to a line, where it shows the file, and focus it."""
+        ...
+
     def focus(self, panel: str) -> None:
         """Focus a panel."""
         ...

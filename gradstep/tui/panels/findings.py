@@ -93,7 +93,9 @@ class FindingsPanel(Panel[FindingsView]):
             actions.select(where.parameter)
         elif where.node >= 0:
             actions.go_to_node(where.node)
-        if where.panel:
+        if where.file and where.panel in ("", "source"):
+            actions.go_to_line(where.file, where.line)
+        elif where.panel:
             actions.focus(where.panel)
         return True
 

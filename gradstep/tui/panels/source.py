@@ -141,6 +141,13 @@ class SourcePanel(Panel[SourceView]):
             up, down = self.at - 1 - self.first, self.at - self.first - self.body
             self.scroll_rows(min(up, 0) or max(down, 0))
 
+    def seek(self, file: str, line: int) -> bool:
+        """Move the cursor to a line; return False where another file is shown."""
+        if self.view is None or os.path.abspath(self.view.file) != os.path.abspath(file):
+            return False
+        self.move(line - self.at)
+        return True
+
     def click_row(self, row: int) -> None:
         """Move the cursor to the row."""
         if self.view is not None and 0 <= self.first + row < self.view.total:
@@ -184,10 +191,11 @@ class SourcePanel(Panel[SourceView]):
             self._from = max(1, self.first + 1 - self._count // 2)
 
     def _centre(self, view: SourceView) -> None:
-        place = view.here - view.first
+        """Scroll the line of the cursor to the middle."""
+        place = self.at - view.first
         line = view.lines[place] if 0 <= place < len(view.lines) else ""
         room = self.size.width - GUTTER - len(str(view.total)) - 3
-        self.first = max(0, min(view.here - 1 - self.body // 2, view.total - self.body))
+        self.first = max(0, min(self.at - 1 - self.body // 2, view.total - self.body))
         top = max(0, self.first + 1 - view.first)
         self.left = spare_indent(view.lines[top : top + self.body], line, room) if room > 0 else 0
 
@@ -207,6 +215,6 @@ class SourcePanel(Panel[SourceView]):
         self.left = max(0, min(self.left + 4 * columns, most))
 
     def resized(self) -> None:
-        """Scroll the line into view."""
+        """Scroll the cursor into view."""
         if self.view is not None:
             self._centre(self.view)
