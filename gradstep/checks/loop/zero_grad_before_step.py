@@ -91,7 +91,7 @@ class ZeroGradBeforeStep(Check):
 
     @staticmethod
     def _moved(moment: Moment, lost: list[Discarded], writes: int = 0) -> bool:
-        """Return whether weights were written more often than this since a clear."""
+        """Return whether a weight was written more than `writes` times since its gradient was cleared."""
         known = {name: parameter._version for name, parameter in moment.parameters()} if lost else {}
         return any(known.get(name, at) > at + writes for each in lost for name, at in each.versions.items())
 

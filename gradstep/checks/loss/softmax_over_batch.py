@@ -25,21 +25,21 @@ _SOFTMAX = ("SoftmaxBackward0", "LogSoftmaxBackward0")
 
 
 class SoftmaxOverBatch(GraphCheck):
-    """Looks at the dimension of a softmax whose result is the input of a loss."""
+    """Looks at the dimension of a softmax whose result is the input of a loss, or attention weights."""
 
     rule = Rule(
         id="softmax-over-batch",
         severity="error",
         title="softmax normalises over the batch",
-        why="The probabilities of one class over all samples sum to 1, and those of one sample do not: what the model "
-        "predicts for a sample depends on the others in its batch.",
+        why="The results for one class, or one key, sum to 1 over all samples, and those for one sample do not: what "
+        "the model predicts for a sample depends on the others in its batch.",
         detects="In the graph of the loss, the input of nll_loss, binary_cross_entropy or mse_loss is the result of a "
         "softmax or log_softmax over dimension 0 of two or more. A warning, where only element-wise operations and "
         "sums over other dimensions are between such a softmax and the mean over the samples, or where a batched "
-        "matrix product multiplies by weights of attention that sum to 1 over its batch.",
+        "matrix product multiplies by attention weights that sum to 1 over its batch dimension.",
         remedy="Normalise over the classes: F.log_softmax(logits, dim=1), nn.Softmax(dim=-1).",
-        source="torch.nn.NLLLoss documentation (input of shape (N, C)); world-models#10; torch.nn.functional.softmax "
-        "without dim= takes dimension 0 of one- and three-dimensional inputs",
+        source="torch.nn.NLLLoss documentation (input of shape (N, C)); world-models#10; PyTorch-NLP#2; "
+        "torch.nn.functional.softmax without dim= takes dimension 0 of one- and three-dimensional inputs",
     )
 
     def look(self, moment: Moment, graph: GraphRecord) -> Iterable[Seen]:
@@ -57,8 +57,8 @@ class SoftmaxOverBatch(GraphCheck):
             yield Seen(what, where, {"samples": rows}, severity="warning")
         for found in _weights_over_batch(graph):
             shape = shape_of(found)
-            what = f"A softmax of shape {shape} normalises over dimension 0, which is the batch of the matrix product "
-            what += "that it weighs."
+            what = f"A softmax of shape {shape} normalises over dimension 0, the batch dimension of the matrix product "
+            what += "that uses it as attention weights."
             where = moment.at(node=graph.nodes.index(found), panel="graph")
             yield Seen(
                 what, where, {"samples": shape[0]}, "Normalise over the keys: F.softmax(scores, dim=-1).", "warning"
@@ -88,7 +88,7 @@ def _kept_apart(graph: GraphRecord) -> Iterator[Node]:
 
 
 def _weights_over_batch(graph: GraphRecord) -> Iterator[Node]:
-    """Yield softmaxes over the batch of a batched product that sums their results over another dimension."""
+    """Yield softmaxes over the batch dimension of a batched product that sums their results over another one."""
     for product in graph.nodes:
         if product.name() != "BmmBackward0":
             continue
