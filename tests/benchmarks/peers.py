@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from itertools import pairwise
 from typing import Any
@@ -19,6 +19,7 @@ from timing import milliseconds, percentile
 
 TITLES = {
     "gradstep": "gradstep: forward, backward, what each wrote, a history",
+    "gradstep-backward": "gradstep: the backward alone",
     "gradstep-looks": "gradstep, and a look at all norms and the graph",
     "hooks": "backward hooks on each module that take a norm",
     "anomaly": "torch.autograd.detect_anomaly",
@@ -87,7 +88,7 @@ def _resnet() -> Any:
 
 # -- the tools ---------------------------------------------------------------------------------------------------------
 def tool(name: str, model: Any, inputs: Any, loss_of: Callable[[Any, Any], Any]) -> Callable[[], object]:
-    """Return what records a forward and a backward with a tool."""
+    """Return what records a forward and a backward with a tool; it may return the seconds that count."""
 
     def both() -> Any:
         model.zero_grad()
@@ -96,7 +97,7 @@ def tool(name: str, model: Any, inputs: Any, loss_of: Callable[[Any, Any], Any])
         return loss
 
     if name.startswith("gradstep"):
-        return _gradstep(model, inputs, loss_of, looks=name.endswith("looks"))
+        return _gradstep(model, inputs, loss_of, name)
     if name == "torchlens":
         return _torchlens(model, inputs, loss_of)
     if name == "hooks":
@@ -105,7 +106,7 @@ def tool(name: str, model: Any, inputs: Any, loss_of: Callable[[Any, Any], Any])
     return _around(name, model, inputs, both)
 
 
-def _gradstep(model: Any, inputs: Any, loss_of: Any, looks: bool) -> Callable[[], object]:
+def _gradstep(model: Any, inputs: Any, loss_of: Any, name: str) -> Callable[[], object]:
     import torch
 
     from gradstep.session.local import Session
@@ -118,13 +119,17 @@ def _gradstep(model: Any, inputs: Any, loss_of: Any, looks: bool) -> Callable[[]
     workload = Workload(model, compute_loss=loss_of, optimizer=lambda p: torch.optim.SGD(p, lr=0.01), batches=[inputs])
     session = Session(workload)
     session.can_pause(lambda _: None)
-    requests = (LookModel(), LookLayers(), LookGraph()) if looks else ()
+    requests = (LookModel(), LookLayers(), LookGraph()) if name == "gradstep-looks" else ()
 
-    def run() -> None:
+    def run() -> float:
         session.execute(ZeroGrad())
+        start = time.perf_counter()
         for command in (Forward(), Backward()):
+            if name == "gradstep-backward":
+                start = time.perf_counter()
             assert session.execute(command).ok
             session.look(*requests)
+        return time.perf_counter() - start
 
     return run
 
@@ -197,24 +202,29 @@ def _around(name: str, model: Any, inputs: Any, both: Callable[[], Any]) -> Call
 
 # -- one measurement ---------------------------------------------------------------------------------------------------
 def times(name: str, model: str, turns: int) -> dict[str, list[float]]:
-    """Time a tool and the plain passes in turn, in this process; each on a model of its own."""
+    """Time a tool and the plain passes alternately, in this process; each on a model of its own."""
     import warnings
 
     warnings.simplefilter("ignore")
     plain, inputs, loss_of = built(model)
 
-    def passes() -> None:
+    def passes() -> float:
         plain.zero_grad()
-        loss_of(plain, inputs).backward()
+        start = time.perf_counter()
+        loss = loss_of(plain, inputs)
+        if name == "gradstep-backward":
+            start = time.perf_counter()
+        loss.backward()
+        return time.perf_counter() - start
 
     recorded = tool(name, *built(model))
     seconds: dict[str, list[float]] = {"plain": [], name: []}
     for turn in range(turns + WARM):
         for key, call in (("plain", passes), (name, recorded)):
             start = time.perf_counter()
-            call()
+            taken = call()
             if turn >= WARM:
-                seconds[key].append(time.perf_counter() - start)
+                seconds[key].append(taken if isinstance(taken, float) else time.perf_counter() - start)
     return seconds
 
 
@@ -235,16 +245,14 @@ def row(name: str, model: str, turns: int) -> str:
     return f"{title} {milliseconds(ours):>8} against {milliseconds(theirs):>8} = {ours / theirs:6.2f}x   n {turns}"
 
 
-def measure(turns: int) -> list[str]:
-    """Return the lines of the report."""
-    lines = []
+def measure(turns: int) -> Iterator[str]:
+    """Yield the lines of the report."""
     for model in MODELS:
-        lines.append(f"  {model}")
+        yield f"  {model}"
         if model == "gpt2" and find_spec("transformers") is None:
-            lines.append("  not run: it needs transformers (pip install transformers)")
+            yield "  not run: it needs transformers (pip install transformers)"
             continue
-        lines += [row(name, model, turns) for name in TITLES]
-    return lines
+        yield from (row(name, model, turns) for name in TITLES)
 
 
 if __name__ == "__main__":

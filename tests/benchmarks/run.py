@@ -59,7 +59,8 @@ def main() -> None:
     print(machine())
     for name in given.names or TITLES:
         print(f"\n{TITLES[name]}")
-        print("\n".join(importlib.import_module(name).measure(TIMES[name][given.quick])), flush=True)
+        for line in importlib.import_module(name).measure(TIMES[name][given.quick]):
+            print(line, flush=True)
 
 
 if __name__ == "__main__":
