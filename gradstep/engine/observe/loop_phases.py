@@ -155,11 +155,11 @@ class LoopPhases:
 
     def _ended(self, of: Any) -> None:
         running = self._running
-        if running and running[-1][1] is not of and any(each is of for _, each, _ in running):
+        if not running or running[-1][1] is not of:
+            if all(each is not of for _, each, _ in running):
+                return
             while running[-1][1] is not of:  # what has raised has not ended
                 running.pop()
-        if not running or running[-1][1] is not of:
-            return
         name, _, frame = running.pop()
         if name:
             within = self._names() if running else ()

@@ -55,11 +55,15 @@ class Subscription:
     """True while its consumer is not called: it is paused, or over."""
     engine: bool = field(init=False)
     """True where calls of autograd's engine are subscribed to."""
+    entered: Callable[[Any], Any] | None = field(init=False)
+    left: Callable[[Any], Any] | None = field(init=False)
+    """What is called as one begins, and as it ends."""
     nodes: bool = field(init=False)
-    """True where their nodes are."""
+    """True where their nodes are subscribed to."""
 
     def __post_init__(self) -> None:
         self.engine = not ENGINE.isdisjoint(self.consumer)
+        self.entered, self.left = self.consumer.get(stream.EngineEntered), self.consumer.get(stream.EngineLeft)
         self.nodes = stream.NodeAbout in self.consumer or stream.NodeRan in self.consumer
 
 

@@ -89,7 +89,9 @@ class Counted:
             self._found.optimizer(of, frame)
         else:
             self._found.module(of, frame)
-        self._last, self._line, self._done = name, site.line, with_phase(self._done, name)
+        self._last, self._line = name, site.line
+        if name not in self._done:
+            self._done = (*self._done, name)
 
     def _step(self, optimizer: Optimizer, frame: FrameType | None) -> tuple[float, ...]:
         """Note an optimizer that begins or ends a step; return the losses since the last time."""

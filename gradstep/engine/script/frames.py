@@ -45,7 +45,7 @@ def callers(frame: FrameType | None, caller: CodeType | None = None) -> Iterator
 def call_site(frame: FrameType | None, caller: CodeType | None = None) -> tuple[object, ...]:
     """Return what tells one call in the script's loop from another: the instructions of all frames that lead to it.
 
-    Those from the frame of `caller` outwards are left out.
+    Those from the frame of `caller` outwards are left out, and those around the script's own: they stay the same.
     """
     site: list[object] = []
     while frame is not None:  # in every phase of a script that runs on
@@ -53,6 +53,8 @@ def call_site(frame: FrameType | None, caller: CodeType | None = None) -> tuple[
         file = code.co_filename
         if _USERS[file]:
             site += (file, code.co_firstlineno, frame.f_lasti)
+            if code.co_name == "<module>" and frame.f_globals.get("__name__") == "__main__":
+                break
         elif code is caller:
             break
         frame = frame.f_back

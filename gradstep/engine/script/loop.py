@@ -41,6 +41,9 @@ from gradstep.engine.state.saved import Copier, Saved
 SHARE = 0.005
 """Share of the running time that recording phases may take while nothing but a pause can stop the script."""
 
+_modes: Callable[[], int] = torch._C._len_torch_dispatch_stack
+"""Returns how many dispatch modes are active."""
+
 
 class ScriptLoop:
     """Watches a script on its thread.
@@ -184,7 +187,7 @@ class ScriptLoop:
         frame: FrameType | None,
     ) -> None:
         """Note a phase that begins; see `Phase`."""
-        if torch._C._len_torch_dispatch_stack():  # the script's own modes see none of what is done here
+        if _modes():  # the script's own modes see none of what is done here
             with _disable_current_modes():
                 return self.begins(name, of, within, grad_mode, args, kwargs, frame)
         if self._thread.released:
@@ -212,7 +215,7 @@ class ScriptLoop:
         self, name: Name, of: Any, within: tuple[str, ...], grad_mode: bool, frame: FrameType | None, edge: Edge
     ) -> None:
         """Note a phase that has ended, or a step that was skipped; see `Phase`."""
-        if torch._C._len_torch_dispatch_stack():
+        if _modes():
             with _disable_current_modes():
                 return self.ended(name, of, within, grad_mode, frame, edge)
         if self._thread.released:

@@ -57,28 +57,23 @@ class RunRecorder:
 
     def told(self, name: Name, edge: Edge, outermost: bool, grad_mode: bool) -> None:
         """Note a phase that begins or has ended."""
-        loop = self._loop
-        if loop.iteration != self._iteration:
-            self._iteration = loop.iteration
-            self._end_iteration()
         if edge == "ended":
             self.counts[name] += 1
             if outermost:
-                self._ended(name, grad_mode)
+                if name != "zero_grad":
+                    self.seconds[name] += time.perf_counter() - self._start
+                shown, order = name if grad_mode or name != "forward" else "forward (no grad)", self._order
+                if not order or order[-1] != shown:
+                    order.append(shown)
         elif edge == "begins" and outermost:
+            if self._loop.iteration != self._iteration:
+                self._iteration = self._loop.iteration
+                self._end_iteration()
             self._start = time.perf_counter()
-        if name == "step" and not loop.counts and loop.held is not None:
+        if name == "step" and not self._loop.counts and self._loop.held is not None:
             began = time.perf_counter()
-            (self._step_begins if edge == "begins" else self._step_ended)(loop.held)
+            (self._step_begins if edge == "begins" else self._step_ended)(self._loop.held)
             self._spent += time.perf_counter() - began
-
-    def _ended(self, name: Name, grad_mode: bool) -> None:
-        order = self._order
-        if name != "zero_grad":
-            self.seconds[name] += time.perf_counter() - self._start
-        shown = name if grad_mode or name != "forward" else "forward (no grad)"
-        if not order or order[-1] != shown:
-            order.append(shown)
 
     def end(self) -> None:
         """Note that the script has ended."""

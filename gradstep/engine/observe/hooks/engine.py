@@ -34,16 +34,13 @@ def _run_backward(
     name, given = f"torch.autograd.{frame.f_code.co_name}", (tuple(outputs), tuple(gradients), tuple(inputs))
     call = EngineCall(name, *given, accumulates, bool(retain), bool(create))
     depth, thread, table = HERE.depth, get_ident(), TABLE.engine
-    mine = [each for each in table if each.thread == thread]
     try:
-        for each in mine:
-            entered = each.consumer.get(stream.EngineEntered)
-            if entered is not None and not each.deaf:
-                entered(stream.EngineEntered(call, depth - each.within, frame))
-        if TABLE.engine is not table:  # a consumer has subscribed another to what this call does
-            mine = [each for each in TABLE.engine if each.thread == thread]
+        for each in table:
+            if each.entered is not None and each.thread == thread and not each.deaf:
+                each.entered(stream.EngineEntered(call, depth - each.within, frame))
+        table = TABLE.engine  # a consumer may have subscribed another to what this call does
         HERE.depth = depth + 1
-        hooking = [each for each in mine if (each.nodes or each.leaves) and depth == each.within and not each.deaf]
+        hooking = [each for each in table if (each.nodes or each.leaves) and _hooks(each, thread, depth)]
         if not hooking:
             return run(outputs, gradients, retain, create, inputs, *more, **also)
         with ExitStack() as stack:
@@ -54,10 +51,13 @@ def _run_backward(
             return run(outputs, gradients, retain, create, inputs, *more, **also)
     finally:
         HERE.depth = depth
-        for each in mine:
-            left = each.consumer.get(stream.EngineLeft)
-            if left is not None and not each.deaf:
-                left(stream.EngineLeft(call, depth - each.within))
+        for each in table:
+            if each.left is not None and each.thread == thread and not each.deaf:
+                each.left(stream.EngineLeft(call, depth - each.within))
+
+
+def _hooks(who: Subscription, thread: int, depth: int) -> bool:
+    return who.thread == thread and depth == who.within and not who.deaf
 
 
 def _hook_nodes(who: Subscription, call: EngineCall, stack: ExitStack) -> None:
