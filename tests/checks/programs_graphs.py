@@ -42,6 +42,41 @@ def a_sum_over_epochs_of_four_iterations() -> None:
             opt.step()
 
 
+class Meter:
+    """Keeps the last value, and a sum where it is asked to."""
+
+    def __init__(self, *, sums: bool) -> None:
+        self.sums, self.last, self.sum = sums, torch.zeros(()), torch.zeros(())
+
+    def update(self, value: Tensor) -> None:
+        """Take a value."""
+        self.last = value
+        if self.sums:
+            self.sum = self.sum + value
+
+
+def _metered(meter: Meter) -> None:
+    net, opt, x, y = classifier()
+    for _ in range(6):
+        opt.zero_grad()
+        loss = F.cross_entropy(net(x), y)
+        meter.update(loss)
+        loss.backward()
+        opt.step()
+
+
+@broken("graph-kept-across-iterations", source="horovod#641")
+def a_meter_sums_tensors() -> None:
+    """The sum is an attribute of an object."""
+    _metered(Meter(sums=True))
+
+
+@healthy
+def a_meter_keeps_the_last_tensor() -> None:
+    """One graph at a time."""
+    _metered(Meter(sums=False))
+
+
 @broken("graph-kept-across-iterations")
 def a_list_of_losses() -> None:
     """To plot them later."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
+from itertools import islice
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import torch
@@ -23,6 +25,8 @@ _NODES = 200
 """Nodes behind a variable that are looked at: the past of a sum is near."""
 _OFTEN = 40
 """Backwards whose graphs are all walked; later ones are sampled."""
+_ATTRIBUTES = 64
+"""Attributes of an object that are looked at."""
 _SPANS = 3
 """Iterations whose graphs one variable has: fewer may be left over."""
 
@@ -47,7 +51,8 @@ class GraphKeptAcrossIterations(Check):
         why="Memory grows with each iteration; and backward through earlier iterations takes longer each time, or "
         "raises: 'Trying to backward through the graph a second time'.",
         detects="The graph of a loss has nodes that were made before the last backward at the same line, which freed "
-        "them, or more nodes each time; or the graph of a variable spans three steps.",
+        "them, or more nodes each time; or the graph of a variable, or of an attribute of one, spans three "
+        "steps.",
         remedy="Keep numbers: total += loss.item(). Cut the hidden state: hidden = hidden.detach().",
         source="PyTorch FAQ, 'My model reports out of memory'; darts#56, labelmodels#4",
     )
@@ -103,7 +108,7 @@ class GraphKeptAcrossIterations(Check):
         steps.append(_number())
         if moment.count not in _AT:
             return
-        for name, value in moment.find_variables():
+        for name, value in _with_attributes(moment.find_variables()):
             spans = _spans(value, steps, self._start)
             if len(spans) >= _SPANS:
                 kind = "is a sum over" if isinstance(value, Tensor) else f"is a {type(value).__name__} of tensors of"
@@ -111,6 +116,14 @@ class GraphKeptAcrossIterations(Check):
                 remedy = f"Keep numbers: {name} += loss.item()." if isinstance(value, Tensor) else ""
                 remedy = remedy or f"Keep numbers: {name}.append(loss.item())."
                 yield Seen(what, moment.at(parameter=name, panel="loss"), {"iterations": len(spans)}, remedy)
+
+
+def _with_attributes(variables: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
+    """Yield variables, and the attributes of objects: a meter or a trainer may hold the sum."""
+    for name, value in variables:
+        yield name, value
+        if not isinstance(value, (type, ModuleType, Tensor)) and hasattr(value, "__dict__"):
+            yield from [(f"{name}.{attribute}", each) for attribute, each in islice(vars(value).items(), _ATTRIBUTES)]
 
 
 def _spans(value: Any, steps: list[int], start: int) -> set[int]:

@@ -12,6 +12,8 @@ from gradstep.values.findings import Rule
 
 _LOW = 1e-3
 """Part of its first value that a learning rate has come down to where its scheduler is to blame."""
+_NEVER = 20
+"""Steps with a learning rate of 0 from the first on: a warm-up begins with one or a few."""
 _DECAYED = (
     "Look at the scheduler: its steps are to be as many as it was made for, so step it once an epoch or once a batch, "
     "as T_max, total_steps and step_size count them; gamma is above 0."
@@ -28,7 +30,8 @@ class WeightsUnchanged(UpdateCheck):
         why="An update smaller than half the distance to the next number of the dtype is rounded away, so the weight "
         "never changes, however many steps there are.",
         detects="In the threshold's number of checked steps in a row, all elements with a gradient keep their bits "
-        "through the step, and lr is above 0; or lr is 0 for all weights after it was above 0.",
+        "through the step, and lr is above 0; or lr is 0 for all weights, after it was above 0 or for the first 20 "
+        "steps.",
         remedy="Keep the weights in float32 and compute in half precision: torch.autocast('cuda', torch.bfloat16); "
         "or raise lr.",
         source="SageMaker Debugger, rule UnchangedTensor (3 steps); torcheck; Micikevicius et al., Mixed Precision "
@@ -43,7 +46,7 @@ class WeightsUnchanged(UpdateCheck):
         self._rate = 0.0
         """The largest learning rate so far."""
         self._zero = 0
-        """Steps in a row with a learning rate of 0, after one that was not."""
+        """Steps in a row with a learning rate of 0."""
 
     @at("step")
     def ended(self, moment: Moment) -> Iterable[Seen]:
@@ -72,11 +75,11 @@ class WeightsUnchanged(UpdateCheck):
             yield Seen(what, moment.at(parameter=one.name, panel="why"), evidence, remedy)
 
     def _ended(self, moment: Moment, taken: list[Update]) -> Iterable[Seen]:
-        """Look for a learning rate that a scheduler has brought to 0."""
+        """Look for a learning rate that a scheduler has brought to 0, or has never brought above it."""
         rate = max(each.rate for each in taken)
-        self._zero = self._zero + 1 if rate == 0 < self._rate else 0
         self._rate = max(self._rate, rate)
-        if self._zero >= self.threshold:
-            what = f"lr is 0 in {self._zero} steps in a row; it was {self._rate:g}."
-            evidence = {"lr": 0.0, "before": self._rate}
-            yield Seen(what, moment.at(panel="optimizer"), evidence, _DECAYED)
+        self._zero = self._zero + 1 if rate == 0 else 0
+        if self._zero >= (self.threshold if self._rate else _NEVER):
+            before = f"; it was {self._rate:g}" if self._rate else ", and was never above it"
+            what = f"lr is 0 in {self._zero} steps in a row{before}."
+            yield Seen(what, moment.at(panel="optimizer"), {"lr": 0.0, "before": self._rate}, _DECAYED)
