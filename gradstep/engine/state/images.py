@@ -9,8 +9,8 @@ from weakref import WeakValueDictionary
 import torch
 from torch import Tensor
 
-from gradstep.engine.bits import all_same_bits, hash_of, same_form, size_of, write
-from gradstep.engine.state.memory import Memory, copy_all
+from gradstep.engine.bits import all_same_bits, hash_of, on_host, same_form, size_of, write
+from gradstep.engine.state.memory import Memory, copy_all, swap_all
 
 
 class Image:
@@ -139,7 +139,10 @@ class Images:
         """Move contents back into their tensors, version counters included; the present ones move into copies."""
         moved = [image for image in images if image.copy is not None]
         apart, together = _by_memory(moved)
-        for lot in _in_lots(apart):
+        swapped = [image for image in apart if image.size >= _LARGE and self._can_swap(image)]
+        if swapped:
+            self._swap(swapped)
+        for lot in _in_lots([image for image in apart if image.copy is not None]):
             self._move(lot)
         for image in together:  # tensors may overlap: all are read before any is written
             there = self._leave(image.tensor)
@@ -153,6 +156,22 @@ class Images:
         if moved:
             tensors, versions = tuple(i.tensor for i in moved), tuple(i.version for i in moved)
             torch._C._autograd._unsafe_set_version_counter(tensors, versions)
+
+    def _can_swap(self, image: Image) -> bool:
+        """Return whether a tensor's present contents are needed, and can take the place of those of the image."""
+        tensor, copy = image.tensor, image.copy
+        assert copy is not None
+        plain = tensor.is_contiguous() and copy.is_contiguous() and not tensor.is_conj() and not tensor.is_neg()
+        return plain and on_host(tensor) and on_host(copy) and id(tensor) in self._inside
+
+    def _swap(self, images: list[Image]) -> None:
+        """Move contents from copies into tensors, and the present ones into the same copies: no memory is needed."""
+        swap_all([(image.tensor.data, image.copy) for image in images if image.copy is not None])
+        for image in images:
+            there = self._leave(image.tensor)
+            assert there is not None
+            image.copy, there.copy = None, image.copy
+            self._inside[id(image.tensor)] = image
 
     def _move(self, images: list[Image]) -> None:
         """Move contents from copies into tensors, and the present ones into memory that one lot frees for the next."""
@@ -177,6 +196,8 @@ class Images:
         return there
 
 
+_LARGE = 1 << 20
+"""Bytes from which a tensor is swapped with its copy rather than moved through other memory."""
 _LOT = 16 << 20
 """Bytes that are moved at once: about the memory that a move needs in addition to the history's own."""
 

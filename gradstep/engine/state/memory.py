@@ -17,6 +17,8 @@ from torch import Tensor, nn
 
 _LARGE = 4 << 20
 """Bytes from which a tensor has huge pages of its own: two of them."""
+_BLOCK = 2 << 20
+"""Bytes that are swapped at once: as many as fit into a cache, and enough for several threads."""
 _SLAB = 8 << 20
 """Bytes of a slab, from which small tensors are cut."""
 _ALIGNED = 64
@@ -165,6 +167,20 @@ def copies_of(tensors: Sequence[Tensor], offload: bool = False) -> list[Tensor]:
     pairs = [(copy, t.detach()) for copy, t in zip(made, tensors, strict=True) if t.layout is torch.strided]
     copy_all([copy for copy, _ in pairs], [tensor for _, tensor in pairs])
     return made
+
+
+def swap_all(pairs: Sequence[tuple[Tensor, Tensor]]) -> None:
+    """Swap the contents of the tensors of each pair, contiguous and alike, in the host's memory.
+
+    This is done in blocks that stay in the cache: no more is read from memory and written to it than by two copies.
+    """
+    buffer = torch.empty(_BLOCK, dtype=torch.uint8)
+    for one, other in pairs:
+        blocks = (torch.split(tensor.view(-1).view(torch.uint8), _BLOCK) for tensor in (one, other))
+        for left, right in zip(*blocks, strict=True):
+            between = buffer[: len(left)].copy_(left)
+            left.copy_(right)
+            right.copy_(between)
 
 
 def copy_all(targets: Sequence[Tensor], sources: Sequence[Tensor]) -> None:
