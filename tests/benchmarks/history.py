@@ -20,7 +20,8 @@ from gradstep.engine.history import travel as arrive
 from gradstep.engine.history.thinning import tidy
 from gradstep.engine.history.timeline import Timeline
 from gradstep.engine.runner import Runner
-from gradstep.values.commands import Backward, Forward, PointCommand, Step, ZeroGrad
+from gradstep.session.local import Session
+from gradstep.values.commands import HISTORY, Backward, Forward, PointCommand, Step, ZeroGrad
 from gradstep.workload import Workload
 
 LOOP: tuple[PointCommand, ...] = (Forward(), Backward(), Step(), ZeroGrad(True))
@@ -158,6 +159,37 @@ def measure_one(name: str, times: int) -> list[str]:
     return lines
 
 
+def loop_of(workload: Workload) -> list[Callable[[], None]]:
+    """Return the four phases of a plain training loop."""
+    assert callable(workload.optimizer)
+    optimizer: Any = workload.optimizer(workload.model.parameters())
+    losses: list[torch.Tensor] = []
+
+    def forward() -> None:
+        batch: Any = workload.batches[0]  # type: ignore[index]
+        if workload.loss is None:
+            assert workload.compute_loss is not None
+            losses[:] = [workload.compute_loss(workload.model, batch)]
+        else:
+            losses[:] = [workload.loss(workload.model(batch[0]), batch[1])]
+
+    return [forward, lambda: losses[0].backward(), optimizer.step, optimizer.zero_grad]
+
+
+def measure_iteration(name: str, times: int, history: int) -> str:
+    """Return the line for whole iterations in a session with a history, against the plain loop, turn about."""
+    phases, session = loop_of(MAKERS[name]()), Session(MAKERS[name](), history=history)
+    ours: list[float] = []
+    plain: list[float] = []
+    for turn in range(times + 2):
+        took = sum(map(seconds, phases))
+        with_history = sum(seconds(partial(session.execute, command)) for command in LOOP)
+        if turn > 1:  # until the optimizer's state and the first copies are allocated
+            plain.append(took)
+            ours.append(with_history)
+    return row(f"{name}: f b s z, {history >> 30} GiB", ours, plain, 1.3 if name == "gpt2" else None)
+
+
 MEMORY = """
 import resource, sys
 from pathlib import Path
@@ -210,7 +242,9 @@ def measure(times: int) -> list[str]:
     """Return the lines of the report."""
     lines = []
     for name in MAKERS:
-        lines += measure_one(name, times if name == "mlp" else max(2, times // 20))
+        few = times if name == "mlp" else max(2, times // 20)
+        lines += measure_one(name, few)
+        lines += [measure_iteration(name, max(8, few), history) for history in dict.fromkeys((HISTORY, BUDGETS[name]))]
         plain, off, replay = (peak(name, how) for how in ("plain", "off", "replay"))
         lines.append(
             f"  {name}: resident memory, history off {off:,} MB (with a rollback's copies), replay {replay:,} MB,"

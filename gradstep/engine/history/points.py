@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gradstep.engine.debuggee.debuggee import Debuggee
+from gradstep.engine.state.attributes import AttributesPart
 from gradstep.engine.state.images import Image
 from gradstep.engine.state.part import Key
 from gradstep.engine.state.registry import name_of
@@ -110,8 +111,15 @@ def add_losses(
     return whole and start is not None
 
 
-def graph_alive(held: Debuggee) -> bool:
-    """Return whether there is a live graph: of the loss, or of a tensor that a module keeps."""
+def graph_alive(held: Debuggee, checkpoint: Checkpoint | None = None) -> bool:
+    """Return whether there is a live graph: of the loss, or of a tensor that a module keeps.
+
+    Args:
+        held: the workload.
+        checkpoint: a checkpoint of it as it is now, if there is one.
+    """
     point = held.point
-    alive = point.loss is not None and point.loss.grad_fn is not None and not point.freed
-    return alive or held.attributes.capture().has_live_graph()
+    if point.loss is not None and point.loss.grad_fn is not None and not point.freed:
+        return True
+    captured = held.attributes.capture() if checkpoint is None else checkpoint.captured[AttributesPart.name]
+    return bool(captured.has_live_graph())

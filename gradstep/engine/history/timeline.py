@@ -169,7 +169,7 @@ class Timeline:
             point.wrote, point.depth = self._wrote.setdefault(wrote, wrote), before.depth + 1
             point.small = size_of(checkpoint, before.checkpoint)
         point.made_by = point if isinstance(command, Forward) or before is None else before.made_by
-        if graph_alive(held):
+        if graph_alive(held, checkpoint):
             point.forward = point.made_by
             point.checkpoint = checkpoint.without_graphs()
         return point
@@ -177,7 +177,7 @@ class Timeline:
     def keep(self, point: TimelinePoint) -> None:
         """Take a checkpoint of the present point again."""
         checkpoint = take(self.held, self.images, None, None)
-        point.checkpoint = checkpoint.without_graphs() if graph_alive(self.held) else checkpoint
+        point.checkpoint = checkpoint.without_graphs() if graph_alive(self.held, checkpoint) else checkpoint
         point.small = size_of(checkpoint, None)
         self.small += point.small
 

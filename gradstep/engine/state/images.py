@@ -78,6 +78,8 @@ class Images:
 
     def take(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """Copy each tensor before an act that may write it; `settle` or `abandon` must follow."""
+        if not tensors:
+            return []
         try:
             return self._take(tensors)
         except BaseException:  # out of memory: a copy that was not filled must not be used
