@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import NamedTuple
 
-_WIDTH, _HEIGHT = 250, 190
+_WIDTH, _HEIGHT = 270, 190
 _LEFT, _TOP, _RIGHT, _BOTTOM = 44, 26, 12, 24
 _COLOURS = ("#1f6feb", "#8b949e", "#e66e0a")
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -60,12 +60,17 @@ def _drawn(chart: Chart) -> str:
     for power in range(left, right + 1):
         label = f'<text x="{x(10.0**power):.1f}" y="{_HEIGHT - 9}" text-anchor="middle" fill="#59636e">'
         parts.append(f"{label}{_power(power)}</text>")
-    for place, (each, colour) in enumerate(zip(chart.series, _COLOURS, strict=False)):
+    for each, colour in zip(chart.series, _COLOURS, strict=False):
         path = "L".join(f"{x(a):.1f} {y(b):.1f}" for a, b in each.points)
         parts.append(f'<path d="M{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
         parts += [f'<circle cx="{x(a):.1f}" cy="{y(b):.1f}" r="2.5" fill="{colour}"/>' for a, b in each.points]
-        parts.append(f'<text x="{_LEFT + 6}" y="{_TOP + 11 + 12 * place}" fill="{colour}">{escape(each.name)}</text>')
-    return "".join(parts)
+    names = "  ".join(
+        f'<tspan fill="{colour}">{escape(each.name)}</tspan>'
+        for each, colour in zip(chart.series, _COLOURS, strict=False)
+    )
+    return "".join(
+        [*parts, f'<text x="{_WIDTH - _RIGHT}" y="14" text-anchor="end" xml:space="preserve">{names}</text>']
+    )
 
 
 def _decades(values: Sequence[float]) -> tuple[int, int]:
