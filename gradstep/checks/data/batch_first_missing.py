@@ -1,4 +1,4 @@
-"""`batch-first-missing`: a recurrent layer takes the batch for time."""
+"""`batch-first-missing`: a recurrent layer runs over the batch instead of over time."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class BatchFirstMissing(GraphCheck):
     rule = Rule(
         id="batch-first-missing",
         severity="warning",
-        title="a recurrent layer takes the batch for time",
+        title="a recurrent layer runs over the batch",
         why="Without batch_first=True, RNN, LSTM and GRU expect (time, batch, features): the state is carried from one "
-        "sample of the batch to the next, and not from one time step to the next.",
+        "sample to the next, not from one time step to the next.",
         detects="In the first forwards, the input of such a layer is (N, T, features), where N is the number of labels "
         "and T is not.",
-        remedy="Build it with batch_first=True: nn.LSTM(16, 32, batch_first=True); or pass x.transpose(0, 1).",
+        remedy="Create it with batch_first=True: nn.LSTM(16, 32, batch_first=True); or pass x.transpose(0, 1).",
         source="torch.nn.LSTM documentation (batch_first); dqn-pytorch#1",
     )
 

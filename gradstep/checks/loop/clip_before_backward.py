@@ -12,16 +12,15 @@ _TWICE = 2
 
 
 class ClipBeforeBackward(Check):
-    """Finds a call of torch's clipping that finds no gradient, and a step on gradients that nothing has clipped."""
+    """Finds clipping without a gradient, and a step on gradients that were not clipped."""
 
     rule = Rule(
         id="clip-before-backward",
         severity="error",
         title="gradients are clipped before the backward",
-        why="There is no gradient yet, so the clipping changes nothing, and the step uses gradients that are not "
-        "clipped.",
+        why="There is no gradient yet, so clipping has no effect, and the step uses unclipped gradients.",
         detects="In two steps in a row, clip_grad_norm_ or clip_grad_value_ is called while every .grad is None or "
-        "zero, a backward adds to them after it, and the step follows without another call.",
+        "zero, then a backward runs, and the step follows without another call.",
         remedy="Clip between backward and step: loss.backward(); clip_grad_norm_(model.parameters(), 1.0); "
         "optimizer.step().",
         source="torch.nn.utils.clip_grad_norm_ documentation; FAMO#4, nano-world-model#22",

@@ -1,4 +1,4 @@
-"""`optimizer-recreated`: an optimizer is built anew again and again, and loses what it has averaged."""
+"""`optimizer-recreated`: the optimizer is recreated again and again, and loses its state."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class OptimizerRecreated(Check):
     rule = Rule(
         id="optimizer-recreated",
         severity="hint",
-        title="the optimizer is built anew",
-        why="A new optimizer begins without momentum and without Adam's averages, so its first steps are those of the "
-        "first iteration; and a scheduler still changes the lr of the old one.",
-        detects="The fourth optimizer of the same parameters makes its first step, and keeps averages of gradients.",
-        remedy="Build the optimizer once, before the loop over epochs.",
+        title="the optimizer is recreated",
+        why="A new optimizer starts without state: momentum and Adam's averages are lost. A scheduler still changes "
+        "the lr of the old one.",
+        detects="Four optimizers with state have made steps on the same parameters.",
+        remedy="Create the optimizer once, before the loop over epochs.",
         source="torch.optim documentation, 'Constructing it'; deepsensor#47",
     )
 

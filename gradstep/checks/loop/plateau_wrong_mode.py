@@ -1,4 +1,4 @@
-"""`plateau-wrong-mode`: `ReduceLROnPlateau` waits for a metric to fall that is to rise, or the other way round."""
+"""`plateau-wrong-mode`: `ReduceLROnPlateau` minimises a metric that should rise, or the reverse."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _FALLS = re.compile(r"(^|_)(loss|losses|perplexity|ppl|rmse|mse|mae|wer|cer|erro
 
 
 class PlateauWrongMode(Check):
-    """Compares the mode of the scheduler with the name of what it is given."""
+    """Compares the mode of the scheduler with the name of the metric."""
 
     rule = Rule(
         id="plateau-wrong-mode",
         severity="warning",
         title="ReduceLROnPlateau has the wrong mode",
-        why="mode='min', the default, takes a metric that rises for a plateau: lr is lowered although the model gets "
-        "better, and stays where it is when it gets worse.",
-        detects="In mode='min', scheduler.step() is called with a variable that is named after an accuracy or another "
-        "score; in mode='max', with one named after a loss or an error.",
+        why="In mode='min', the default, a metric that rises counts as a plateau: lr is reduced while the model "
+        "improves, and kept while it gets worse.",
+        detects="In mode='min', scheduler.step() is passed a variable named after an accuracy or another score; in "
+        "mode='max', one named after a loss or an error.",
         remedy="Set the mode: ReduceLROnPlateau(optimizer, mode='max') for an accuracy, mode='min' for a loss.",
         source="torch.optim.lr_scheduler.ReduceLROnPlateau documentation (mode); ViS4mer#4",
     )
@@ -43,7 +43,7 @@ class PlateauWrongMode(Check):
         given = _given(linecache.getline(line.file, line.line))
         wrong = _RISES if scheduler.mode == "min" else _FALLS
         if given and wrong.search(given.lower()):
-            what = f"ReduceLROnPlateau has mode='{scheduler.mode}', and its step() is called with {given}."
+            what = f"ReduceLROnPlateau has mode='{scheduler.mode}', and step() is passed {given}."
             yield Seen(what, moment.at(panel="optimizer"), {"mode": scheduler.mode, "metric": given})
 
 

@@ -70,7 +70,7 @@ class ScalerMisuse(Check):
         mixed = [name for name in sorted(order.mixed & order.names_of(call.of)) if entry(name).added > 1]
         scale = call.scaler.get_scale() if mixed and not order.written else 1.0
         if scale != 1:
-            what = f"The gradients of {len(mixed)} parameters ({listed(mixed)}) are a sum of those of a scaled loss "
-            what += f"and of one that was not scaled: the latter are divided by the scale, {scale:g}."
+            what = f"The gradients of {len(mixed)} parameters ({listed(mixed)}) sum those of a scaled loss and of "
+            what += f"one that was not scaled: the latter will be divided by the scale, {scale:g}."
             remedy = "Scale each loss: scaler.scale(other_loss).backward()."
             yield Seen(what, moment.at(panel="ledger"), {"scale": scale, "parameters": len(mixed)}, remedy)

@@ -1,4 +1,4 @@
-"""`view-for-permute`: dimensions are exchanged by a view, which mixes the elements up."""
+"""`view-for-permute`: a view where the dimensions should be permuted, which scrambles the elements."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class ViewForPermute(GraphCheck):
     rule = Rule(
         id="view-for-permute",
         severity="warning",
-        title="a view in place of a permute",
-        why="view and reshape keep the order of the elements in memory: sizes that change places are no longer the "
-        "same dimensions, so values of one position or head become those of another.",
-        detects="In the graph of the loss, a view of four dimensions or more has the same sizes in another order; or a "
-        "view makes (batch, b, a * c) of (batch, a, b, c), or the reverse, as of attention heads without a transpose.",
-        remedy="Exchange the dimensions first: out.transpose(1, 2).reshape(batch, time, heads * size), or x.permute(0, "
+        title="a view instead of a permute",
+        why="view and reshape keep the order of the elements in memory: a view to swapped sizes does not swap the "
+        "dimensions, so values of one position or head end up in another.",
+        detects="In the graph of the loss, a view of at least four dimensions has the same sizes in another order; or "
+        "a view turns (batch, a, b, c) into (batch, b, a * c), or the reverse: attention heads without a transpose.",
+        remedy="Swap the dimensions first: out.transpose(1, 2).reshape(batch, time, heads * size), or x.permute(0, "
         "3, 1, 2).",
         source="torch.Tensor.view and torch.permute documentation; Informer2020#59",
     )
@@ -38,7 +38,7 @@ class ViewForPermute(GraphCheck):
             if node.name() in _NAMES:
                 before, after = _sizes(node), shape_of(node)
                 if _is_exchange(before, after) or _merges(before, after) or _merges(after, before):
-                    what = f"A view makes {after} of {before}: dimensions change places, and the elements do not."
+                    what = f"A view turns {before} into {after}: the sizes are swapped, the elements are not."
                     evidence = {"before": "x".join(map(str, before)), "after": "x".join(map(str, after))}
                     yield Seen(what, moment.at(node=number, panel="graph"), evidence)
 

@@ -1,4 +1,4 @@
-"""`dropout-in-evaluation`: dropout that does not know whether the model is in eval mode."""
+"""`dropout-in-evaluation`: dropout that ignores eval mode."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ _FUNCTIONS = {
 }
 _DISPATCHES = torch.overrides.handle_torch_function.__name__
 _TRAINING = 3
-"""Positional arguments of such a function where it is told the mode."""
+"""The number of positional arguments that includes `training`."""
 
 
 class DropoutInEvaluation(Check):
-    """Watches the first forwards for dropout without a mode, then waits for an evaluation."""
+    """Watches the first forwards for such dropout, then waits for an evaluation."""
 
     rule = Rule(
         id="dropout-in-evaluation",
         severity="warning",
         title="dropout stays on in evaluation",
-        why="F.dropout drops by default, and so does an nn.Dropout that is built in forward, as model.eval() can't "
-        "reach it: the results of an evaluation are random.",
-        detects="In one of the first forwards, F.dropout is called without training=, or an nn.Dropout that is not "
-        "registered; and the model is later called in eval mode.",
-        remedy="Pass the mode: F.dropout(x, p=0.5, training=self.training); or build nn.Dropout(0.5) in __init__.",
+        why="F.dropout is on by default, and model.eval() does not reach an nn.Dropout created in forward: evaluation "
+        "results are random.",
+        detects="In one of the first two forwards, F.dropout is called without training=, or an nn.Dropout that is not "
+        "registered is called; and the model is later called in eval mode.",
+        remedy="Pass the mode: F.dropout(x, p=0.5, training=self.training); or create nn.Dropout(0.5) in __init__.",
         source="torch.nn.functional.dropout documentation (training defaults to True); NTS-Net#14, pytorch-fm#21",
     )
 
@@ -56,7 +56,7 @@ class DropoutInEvaluation(Check):
             if isinstance(module, _DropoutNd) and module.p > 0 and module.training and id(module) not in own:
                 frame = _users(event.frame)
                 if frame is not None:
-                    self._note(f"An nn.{type(module).__name__} that the model does not have", frame)
+                    self._note(f"An nn.{type(module).__name__} that is not registered", frame)
 
         def starts(event: OpStarts) -> None:
             name, frame = _FUNCTIONS.get(event.func), event.frame
@@ -74,7 +74,7 @@ class DropoutInEvaluation(Check):
             return
         for what, where in self._found.items():
             yield Seen(
-                f"{what} drops also in this forward of {type(moment.of).__name__}, which is in eval mode.", where
+                f"{what} also drops in this forward of {type(moment.of).__name__}, which is in eval mode.", where
             )
 
     def _note(self, what: str, frame: FrameType) -> None:

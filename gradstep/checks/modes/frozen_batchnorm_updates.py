@@ -12,16 +12,16 @@ from gradstep.values.findings import Rule
 
 
 class FrozenBatchnormUpdates(Check):
-    """Looks for batch norms in train mode whose weight and bias require no grad, in a model that is trained."""
+    """Looks for batch norms in train mode whose weight and bias do not require grad."""
 
     rule = Rule(
         id="frozen-batchnorm-updates",
         severity="hint",
         title="a frozen batch norm updates its statistics",
-        why="requires_grad = False freezes weight and bias, not the running statistics: these follow the mode, so the "
-        "frozen layers return other values after each training forward.",
-        detects="At a step, batch norms with running statistics are in train mode, and their weight and bias require "
-        "no grad, in a model of which other parameters are optimized.",
+        why="requires_grad = False freezes weight and bias, not the running statistics: in train mode each forward "
+        "updates them, so the output of the frozen layers drifts.",
+        detects="At a step, batch norms with running statistics are in train mode, their weight and bias do not "
+        "require grad, and other parameters of the model are optimized.",
         remedy="Set them to eval mode after model.train(): for m in backbone.modules(): if isinstance(m, "
         "nn.BatchNorm2d): m.eval().",
         source="torch.nn.BatchNorm2d documentation (running statistics in train mode); gt-pyg#112",
@@ -39,8 +39,8 @@ class FrozenBatchnormUpdates(Check):
             norms = [(path, each) for path, each in root.named_modules() if isinstance(each, _BatchNorm)]
             moving = [path for path, each in norms if each.training and _is_frozen(each)]
             if moving:
-                what = f"{len(moving)} frozen batch norms ({listed(moving)}) are in train mode, and update their "
-                what += "running mean and variance."
+                what = f"{len(moving)} frozen batch norms ({listed(moving)}) are in train mode and update their "
+                what += "running statistics."
                 path = ".".join(filter(None, (name, moving[0])))
                 yield Seen(what, moment.at(module=path, panel="model"), {"layers": len(moving)})
 

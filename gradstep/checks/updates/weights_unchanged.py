@@ -15,8 +15,8 @@ _LOW = 1e-3
 _NEVER = 20
 """Steps with a learning rate of 0 from the first on: a warm-up begins with one or a few."""
 _DECAYED = (
-    "Look at the scheduler: its steps are to be as many as it was made for, so step it once an epoch or once a batch, "
-    "as T_max, total_steps and step_size count them; gamma is above 0."
+    "Check the scheduler: step it once per epoch or once per batch, as T_max, total_steps and step_size count; gamma "
+    "must be above 0."
 )
 
 

@@ -60,7 +60,7 @@ def _group_to_clip(tensors: Any, *args: Any) -> Any:
 
 
 def _norm_to_clip(tensors: Any, *args: Any, **kwargs: Any) -> Any:
-    """Stand in the place of what computes the norm of the gradients, which is called where there are none too."""
+    """Replace what computes the norm of the gradients, which is also called without any."""
     if not tensors and sys._getframe(1).f_code.co_name == "clip_grad_norm_":
         emit(stream.GradientsClipped(()))
     return _NORM.own(tensors, *args, **kwargs)
