@@ -12,7 +12,8 @@ from gradstep.engine.held import Held
 from gradstep.engine.history.points import TimelinePoint
 from gradstep.engine.history.timeline import FIRST, Timeline
 from gradstep.engine.observe.engine_calls import is_transformed
-from gradstep.engine.script.recorded import Recorded, StopRecorder, bytes_of
+from gradstep.engine.script.recorded.recorded_debuggee import debuggee_of
+from gradstep.engine.script.recorded.recorded_stops import RecordedStop, StopRecorder, bytes_of
 from gradstep.session.inspector import Inspector
 from gradstep.values import numbers
 from gradstep.values.errors import GradstepError, wrong
@@ -36,7 +37,7 @@ class _Kept:
     """What is kept of one stop beside its point."""
 
     line: SourceLine
-    recorded: Recorded | None = None
+    recorded: RecordedStop | None = None
     shown: dict[tuple[str, Request], View] = field(default_factory=dict)
     """The views that were shown there, by selection and request."""
 
@@ -59,7 +60,9 @@ class LookingBack:
         """The last stop that was looked at."""
 
     # -- recording -----------------------------------------------------------------------------------------------------
-    def record(self, stop: Stop, inspector: Inspector, line: SourceLine, here: Callable[..., Recorded | None]) -> None:
+    def record(
+        self, stop: Stop, inspector: Inspector, line: SourceLine, here: Callable[..., RecordedStop | None]
+    ) -> None:
         """Record the present stop.
 
         Args:
@@ -91,7 +94,7 @@ class LookingBack:
         self._add(stop, held, recorded, lost, line)
         self._tidy()
 
-    def _add(self, stop: Stop, held: Held, recorded: Recorded | None, lost: str, line: SourceLine) -> None:
+    def _add(self, stop: Stop, held: Held, recorded: RecordedStop | None, lost: str, line: SourceLine) -> None:
         timeline = self.timeline
         assert timeline is not None
         before = timeline.current
@@ -192,10 +195,10 @@ class LookingBack:
         (view,) = self._inspector(point, kept.recorded, present).look(point.number, (request,))
         return view
 
-    def _inspector(self, point: TimelinePoint, recorded: Recorded, present: Inspector) -> Inspector:
+    def _inspector(self, point: TimelinePoint, recorded: RecordedStop, present: Inspector) -> Inspector:
         if self._past is None or self._past[0] != point.number:
             losses, rates = Timeline.losses(point)
-            held = recorded.skeleton.fill(recorded, losses, rates)
+            held = debuggee_of(recorded, losses, rates)
             self._past = point.number, present.aside(held)
             self._past[1].line = lambda: self._kept[point.number].line
         made = self._past[1]

@@ -20,9 +20,9 @@ from gradstep.engine.script.frames import named_values, phase_line
 from gradstep.engine.script.holding import held_workload
 from gradstep.engine.script.lines import Places, line_of
 from gradstep.engine.script.loop import ScriptLoop
+from gradstep.engine.script.loop_client import Wanted
 from gradstep.engine.script.main_thread import MainThread
 from gradstep.engine.script.program import Attached, Ended, Program, Runnable
-from gradstep.engine.script.steps import Wanted
 from gradstep.session.answers import answer, set_check
 from gradstep.session.held_copy import HeldCopy
 from gradstep.session.looking_back import LookingBack

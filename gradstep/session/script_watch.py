@@ -14,8 +14,8 @@ from gradstep.engine.runner import Runner
 from gradstep.engine.script.frames import call_site, named_values
 from gradstep.engine.script.holding import Trained, held_workload
 from gradstep.engine.script.loop import ScriptLoop
+from gradstep.engine.script.loop_client import Begins
 from gradstep.engine.script.main_thread import MainThread
-from gradstep.engine.script.steps import Begins
 from gradstep.engine.stepping.breakpoints import Breakpoints
 from gradstep.engine.stepping.stepper import Stepping
 from gradstep.session.inspector import Inspector

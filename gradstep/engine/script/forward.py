@@ -16,7 +16,7 @@ from gradstep.engine.observe.forward import Watched, watch_forward
 from gradstep.engine.observe.loop_phases import Phase
 from gradstep.engine.script.first_operation import FirstOperation
 from gradstep.engine.script.frames import named_values
-from gradstep.engine.script.steps import Steps
+from gradstep.engine.script.loop_client import LoopClient
 from gradstep.engine.script.stops import ScriptStops
 from gradstep.engine.script.tape import Tape
 from gradstep.engine.script.terms import terms_of
@@ -35,7 +35,7 @@ class ScriptForward:
         operates: called with the frame of its first operation, in a loop without modules.
     """
 
-    def __init__(self, steps: Steps, stops: ScriptStops, operates: Callable[[FrameType], None]) -> None:
+    def __init__(self, steps: LoopClient, stops: ScriptStops, operates: Callable[[FrameType], None]) -> None:
         self._steps, self._stops = steps, stops
         self._running: ExitStack | None = None
         """What watches it; None while none runs."""

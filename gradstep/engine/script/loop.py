@@ -29,11 +29,11 @@ from gradstep.engine.script.forward import ScriptForward
 from gradstep.engine.script.found import Found
 from gradstep.engine.script.frames import release_locals
 from gradstep.engine.script.iterations import CallSites, Iterations
+from gradstep.engine.script.loop_client import LoopClient
 from gradstep.engine.script.losses import Losses, value_of
 from gradstep.engine.script.main_thread import MainThread
 from gradstep.engine.script.phases import CALLS, ScriptPhases
 from gradstep.engine.script.stack import Stack
-from gradstep.engine.script.steps import Steps
 from gradstep.engine.script.stops import ScriptStops
 from gradstep.engine.script.tape import Tape
 from gradstep.engine.state.saved import Copier, Saved
@@ -55,7 +55,7 @@ class ScriptLoop:
         copier: has the copies that are recorded already.
     """
 
-    def __init__(self, name: str, thread: MainThread, steps: Steps, copier: Copier | None = None) -> None:
+    def __init__(self, name: str, thread: MainThread, steps: LoopClient, copier: Copier | None = None) -> None:
         self._thread, self._steps = thread, steps
         self.found = Found(name)
         self.stack = Stack(thread)

@@ -20,8 +20,8 @@ from gradstep.engine.script.counted import Counted, done_with_loss, returned_by,
 from gradstep.engine.script.forward import ScriptForward
 from gradstep.engine.script.found import Found
 from gradstep.engine.script.iterations import CallSites, Iterations
+from gradstep.engine.script.loop_client import Begins, LoopClient, Wanted
 from gradstep.engine.script.losses import Losses
-from gradstep.engine.script.steps import Begins, Steps, Wanted
 from gradstep.engine.script.stops import ScriptStops
 from gradstep.engine.script.writes import ScriptWrites
 from gradstep.engine.state.saved import Saved
@@ -53,7 +53,7 @@ class ScriptPhases:
         iterations: Iterations,
         sites: CallSites,
         losses: Losses,
-        steps: Steps,
+        steps: LoopClient,
         stops: ScriptStops,
         forward: ScriptForward,
         copies: CopiesBefore,

@@ -15,9 +15,9 @@ from gradstep.engine.observe.loop_phases import Name
 from gradstep.engine.script.found import Found
 from gradstep.engine.script.iterations import Iterations
 from gradstep.engine.script.lines import LineStops
+from gradstep.engine.script.loop_client import LoopClient, Wanted
 from gradstep.engine.script.losses import Losses
 from gradstep.engine.script.main_thread import MainThread
-from gradstep.engine.script.steps import Steps, Wanted
 
 _NOTES = 20
 """Maximum number of lines that are printed at a stop."""
@@ -39,7 +39,7 @@ class ScriptStops:
     def __init__(
         self,
         thread: MainThread,
-        steps: Steps,
+        steps: LoopClient,
         found: Found,
         iterations: Iterations,
         losses: Losses,

@@ -1,9 +1,7 @@
-"""Recorded stops of a script: its tensors in copies that share what did not change, and a debuggee made of them."""
+"""RecordedStop stops of a script: its tensors in copies that share what did not change, and a debuggee made of them."""
 
 from __future__ import annotations
 
-import weakref
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -18,6 +16,8 @@ from gradstep.engine.bits import same_bits, size_of
 from gradstep.engine.held import Held
 from gradstep.engine.observe.forward import Watched
 from gradstep.engine.observe.functions import unobserved
+from gradstep.engine.script.recorded.blank import blank_optimizer, is_plain
+from gradstep.engine.script.recorded.skeleton import Skeleton
 from gradstep.engine.state.buffers import Buffers
 from gradstep.engine.state.gradients import Gradients
 from gradstep.engine.state.images import Image, Tally
@@ -27,16 +27,13 @@ from gradstep.engine.state.modes import Modes
 from gradstep.engine.state.optimizer import CapturedOptimizer, OptimizerPart
 from gradstep.engine.state.parameters import Parameters
 from gradstep.engine.state.part import Key, Part
-from gradstep.engine.state.saved import Copies, Saved
 from gradstep.engine.state.snapshot import Checkpoint
-from gradstep.workload import Workload
 
 PARTS: tuple[Part[Any], ...] = (Parameters(), Gradients(), Buffers(), OptimizerPart(), Modes(), Loop())
 """The parts of the state that are recorded: reading them calls nothing of the script's."""
-_PLAIN = frozenset({int, float, bool, str, complex, type(None), torch.dtype, torch.device})
 
 
-class Recorded(Struct, frozen=True):
+class RecordedStop(Struct, frozen=True):
     """What was true at one stop. No tensor of the script's is in it."""
 
     now: Checkpoint
@@ -53,7 +50,7 @@ class Recorded(Struct, frozen=True):
 
 
 class StopRecorder:
-    """Copies what a script trains, and makes a debuggee of the copies."""
+    """Copies what a script trains."""
 
     def __init__(self, offload: bool = False) -> None:
         self.tally, self._offload = Tally(), offload
@@ -62,7 +59,7 @@ class StopRecorder:
         """The images of the last record, by the id of the tensor; contents decide whether one is still right."""
         self._skeleton: Skeleton | None = None
 
-    def record(self, held: Held) -> Recorded:
+    def record(self, held: Held) -> RecordedStop:
         """Copy what has changed since the last record. Call it on the script's thread, at a stop."""
         with unobserved(), torch.inference_mode(False), torch.no_grad():
             rows = [row for part in PARTS for row in part.tensors(held, part.present(held))]
@@ -75,7 +72,7 @@ class StopRecorder:
         self._last = now
         several = [None if each is held.optimizer else _groups(held, each) for each in held.optimizers]
         series = held.loss_series, held.loss_names
-        return Recorded(now, before, self._skeleton, len(held.losses), series, tuple(several))
+        return RecordedStop(now, before, self._skeleton, len(held.losses), series, tuple(several))
 
     def take(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """Return a copy of each tensor; what is recorded with the same contents is its copy."""
@@ -166,14 +163,14 @@ def _optimizer(held: Held, live: CapturedOptimizer, images: Mapping[Key, Image |
             image = images.get((*key, str(entry))) if isinstance(value, Tensor) else None
             if image is not None:
                 found[entry] = image.contents
-            elif _is_plain(value):
+            elif is_plain(value):
                 found[entry] = value
         return found
 
     names = {id(parameter): name for name, parameter in held.parameters}
     state = [(names.get(id(owner), ""), entries) for owner, _, entries in live.state]
     return CapturedOptimizer(
-        _blank_optimizer(live.optimizer),
+        blank_optimizer(live.optimizer),
         (),
         tuple([(name, None, kept(entries, "state", name)) for name, entries in state if name]),
         tuple(
@@ -191,165 +188,3 @@ def _groups(held: Held, optimizer: Optimizer) -> CapturedOptimizer:
     groups: tuple[tuple[dict[str, Any], dict[str, Any], tuple[nn.Parameter, ...]], ...]
     groups = tuple([({}, group, parameters) for group, parameters in rows])
     return _optimizer(held, CapturedOptimizer(optimizer, (), (), groups), {})
-
-
-def _is_plain(value: object) -> bool:
-    return type(value) in _PLAIN or (type(value) in (tuple, list) and all(map(_is_plain, value)))  # type: ignore[call-overload]
-
-
-# -- a debuggee of copies ----------------------------------------------------------------------------------------------
-class Skeleton:
-    """A script's modules without their tensors and without what the script keeps in them: classes, paths, numbers."""
-
-    def __init__(self, held: Held) -> None:
-        self.of = weakref.ref(held)
-        """What it was made of, to be recognised by."""
-        self._device, self._models = held.device, held.models
-        self._blank: dict[int, nn.Module] = {}
-        self._slots: list[tuple[dict[str, Any], str, Key]] = []
-        self._buffers: dict[int, dict[str, str]] = {id(slots): {} for _, slots, _ in held.buffer_slots}
-        for name, slots, key in held.buffer_slots:
-            self._buffers[id(slots)][key] = name
-        self._model = self._copy(held.model, held.names)
-        owned = {key[1] for _, _, key in self._slots if key[0] == "weight"}
-        self._loose = [name for name, _ in held.parameters if name not in owned]
-        self._names = [name for name, _ in held.parameters]
-
-    def _copy(self, module: nn.Module, names: Mapping[Tensor, str]) -> nn.Module:
-        if id(module) in self._blank:
-            return self._blank[id(module)]
-        made = self._blank[id(module)] = _blank_module(module)
-        for key, parameter in module._parameters.items():
-            made._parameters[key] = None
-            if parameter is not None and parameter in names:
-                self._slots.append((made._parameters, key, ("weight", names[parameter])))
-        for key, name in self._buffers.get(id(module._buffers), {}).items():
-            made._buffers[key] = None
-            self._slots.append((made._buffers, key, ("buffer", name)))
-        for key, child in module._modules.items():
-            made._modules[key] = None if child is None else self._copy(child, names)
-        return made
-
-    def fill(self, recorded: Recorded, losses: Sequence[Any], rates: Sequence[Any]) -> Held:
-        """Return a debuggee with the contents of a record; what was returned before must no longer be used.
-
-        Args:
-            recorded: a record of this skeleton.
-            losses: the losses up to that stop.
-            rates: the learning rates at each of them.
-        """
-        now = recorded.now
-        requires = dict(zip(self._names, now.captured[Parameters.name], strict=True))
-        weights = {
-            key[1]: nn.Parameter(image.contents.detach(), requires[key[1]])
-            for key, image in now.images.items()
-            if key[0] == "weight" and image is not None
-        }
-        for slots, key, (kind, name) in self._slots:
-            slots[key] = weights.get(name) if kind == "weight" else _contents(now, ("buffer", name))
-        for name, weight in weights.items():
-            weight.grad = _contents(now, ("grad", name))
-        optimizer = _filled(now.captured[OptimizerPart.name], weights)
-        workload = Workload(self._model, compute_loss=_not_run, optimizer=optimizer, batches=[()])
-        made = Held(workload, self._device, loose={name: weights[name] for name in self._loose if name in weights})
-        Modes().restore(made, now.captured[Modes.name])
-        loop: CapturedLoop = now.captured[Loop.name]
-        made.point = replace(loop.point, loss=_with_graph(loop.point.loss))
-        made.ledger.restore(loop.accounts)
-        made.losses, made.loss_rates = list(losses), list(rates)
-        series, names = recorded.series
-        made.loss_series = series[: len(made.losses)]
-        made.loss_names = names[: max(made.loss_series, default=-1) + 1]
-        made.models = self._models
-        made.optimizers = [optimizer if each is None else _filled(each, weights) for each in recorded.optimizers]
-        made.saved = _saved(recorded, weights, made)
-        return made
-
-
-def _saved(recorded: Recorded, weights: Mapping[str, nn.Parameter], held: Held) -> Saved:
-    before = recorded.before
-    if before is None:
-        return Saved(known=False)
-    rows = [(key, image.contents) for key, image in before.images.items() if image is not None]
-    there = {key: tensor for part in PARTS for key, tensor in part.tensors(held, part.present(held))}
-    live = [contents if there.get(key) is None else there[key] for key, contents in rows]
-    captured: dict[str, Any] = {}
-    if Parameters.name in before.captured:
-        captured[Parameters.name] = before.captured[Parameters.name]
-    if Gradients.name in before.captured:
-        captured[Gradients.name] = tuple([_contents(before, ("grad", name)) for name, _ in held.parameters])
-    if Buffers.name in before.captured:
-        captured[Buffers.name] = tuple([_contents(before, ("buffer", name)) for name, _, _ in held.buffer_slots])
-    if OptimizerPart.name in before.captured:
-        captured[OptimizerPart.name] = _with_parameters(before.captured[OptimizerPart.name], weights)
-    copies = Copies([key for key, _ in rows], live, [each for _, each in rows], [0] * len(rows))  # type: ignore[arg-type]
-    return Saved(copies, captured)
-
-
-def _filled(plain: CapturedOptimizer, weights: Mapping[str, nn.Parameter]) -> Optimizer:
-    """Return the optimizer of a recorded capture, with its groups and its state."""
-    live = _with_parameters(plain, weights)
-    vars(live.optimizer).update(
-        param_groups=[{**were, "params": list(parameters)} for _, were, parameters in live.groups],
-        state=defaultdict(dict, {owner: dict(were) for owner, _, were in live.state}),
-    )
-    return live.optimizer
-
-
-def _with_parameters(plain: CapturedOptimizer, weights: Mapping[str, nn.Parameter]) -> CapturedOptimizer:
-    """Return a recorded capture of an optimizer with parameters in place of their names."""
-    return replace(
-        plain,
-        state=tuple([(weights[owner], None, were) for owner, _, were in plain.state if owner in weights]),
-        groups=tuple(
-            [({}, were, tuple([weights[name] for name in names if name in weights])) for _, were, names in plain.groups]  # type: ignore[index]
-        ),
-    )
-
-
-def _contents(checkpoint: Checkpoint, key: Key) -> Tensor | None:
-    image = checkpoint.images.get(key)
-    return None if image is None else image.contents
-
-
-def _with_graph(loss: Tensor | None) -> Tensor | None:
-    """Return a loss that has a node again where it had one, for the views ask for that; the graph itself is gone."""
-    if loss is None or not loss.requires_grad:
-        return loss
-    with torch.enable_grad():
-        return loss.view_as(loss)
-
-
-class _Blank(Optimizer):
-    """Takes the place of an optimizer whose class keeps its groups elsewhere."""
-
-    def __init__(self) -> None:
-        raise NotImplementedError
-
-
-def _blank_optimizer(optimizer: Optimizer) -> Optimizer:
-    """Return an optimizer of the same class, without calling anything of it."""
-    kind = type(optimizer)
-    odd = any(isinstance(getattr(kind, name, None), property) for name in ("param_groups", "state"))
-    made: Optimizer = object.__new__(_named(kind, _Blank) if odd or hasattr(kind, "__del__") else kind)
-    vars(made).update(param_groups=[], state=defaultdict(dict), defaults={})
-    return made
-
-
-def _blank_module(module: nn.Module) -> nn.Module:
-    """Return a module of the same class with its plain attributes, without calling anything of it."""
-    kind = type(module)
-    odd = isinstance(module, torch.jit.ScriptModule) or hasattr(kind, "__del__")
-    made: nn.Module = object.__new__(_named(kind, nn.Module) if odd else kind)
-    nn.Module.__init__(made)
-    own = vars(made)
-    own.update((key, value) for key, value in vars(module).items() if key not in own and _is_plain(value))
-    return made
-
-
-def _named(kind: type, base: type) -> type:
-    return type(kind.__name__, (base,), {"__module__": kind.__module__})
-
-
-def _not_run(*_: object) -> Tensor:
-    raise NotImplementedError("a recorded stop is not run")

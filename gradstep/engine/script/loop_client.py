@@ -55,8 +55,8 @@ class Begins(NamedTuple):
     within: tuple[str, ...] = ()
 
 
-class Steps(Protocol):
-    """What the loop needs of the session: breakpoints, and stepping inside a phase."""
+class LoopClient(Protocol):
+    """What the loop asks of its client, the session: breakpoints, and stepping inside a phase."""
 
     def due(self, iteration: int) -> bool:
         """Return whether the checks look at an iteration."""
