@@ -47,8 +47,6 @@ class OptimizerRecreated(Check):
             return
         built.append(self._last)
         if len(built) == _TIMES:
-            what = (
-                f"{type(optimizer).__name__} is the optimizer number {_TIMES} of the same {len(own)} parameters: each "
-            )
-            what += "began without the averages of the one before."
+            what = f"{type(optimizer).__name__} is optimizer number {_TIMES} of the same {len(own)} parameters: each "
+            what += "started without the state of the one before."
             yield Seen(what, moment.at(panel="optimizer"), {"optimizers": _TIMES, "parameters": len(own)})
