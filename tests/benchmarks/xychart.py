@@ -52,7 +52,7 @@ def _drawn(chart: Chart) -> str:
     def y(value: float) -> float:
         return _HEIGHT - _BOTTOM - (math.log10(value) - low) / (high - low) * (_HEIGHT - _TOP - _BOTTOM)
 
-    parts = [f'<text x="{_LEFT}" y="14" fill="#1f2328" font-size="12">{escape(chart.title)}</text>']
+    parts = [f'<text x="8" y="14" fill="#1f2328" font-size="12">{escape(chart.title)}</text>']
     for power in range(low, high + 1):
         at = y(10.0**power)
         parts.append(f'<path d="M{_LEFT} {at:.1f}H{_WIDTH - _RIGHT}" stroke="#d0d7de"/>')
