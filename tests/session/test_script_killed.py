@@ -72,8 +72,14 @@ async def at_stop(run: Watched, folder: Path, stop: str) -> list[int]:
     return [int(each) for each in run.printed.partition("pids")[2].split()[:2]]
 
 
-@pytest.mark.parametrize("number", ENDS, ids=lambda number: number.name)
-@pytest.mark.parametrize("stop", STOPS)
+@pytest.mark.parametrize(
+    ("stop", "number"),
+    [
+        *((stop, signal.SIGKILL) for stop in STOPS),
+        ("inside a forward", signal.SIGTERM),
+        ("before a node", signal.SIGSEGV),
+    ],
+)
 def test_a_signal_that_kills_it_is_said_and_nothing_is_left(stop: str, number: signal.Signals, tmp_path: Path) -> None:
     async def test() -> None:
         run = Watched()
