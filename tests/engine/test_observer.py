@@ -358,6 +358,21 @@ def test_what_a_consumer_returns_of_a_node_flows_on() -> None:
     assert model.bias.grad.tolist() == [6.0, 6.0]
 
 
+def test_a_warning_of_torch_is_shown_once_at_each_line_that_calls_the_operation() -> None:
+    def twice() -> None:
+        functional.softmax(X)
+        functional.softmax(X)
+
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("default")
+        with observe({OpRan: lambda _: None}):
+            twice()
+            twice()
+        twice()
+    first = twice.__code__.co_firstlineno
+    assert [(each.filename, each.lineno - first) for each in shown] == [(__file__, 1), (__file__, 2)]
+
+
 @pytest.fixture(autouse=True)
 def _nothing_is_left() -> Iterator[None]:
     before = hooked()

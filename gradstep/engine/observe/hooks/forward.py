@@ -9,7 +9,7 @@ from types import FrameType
 from typing import Any
 
 import torch
-from torch import nn
+from torch import nn, overrides
 from torch.nn.modules import module as hooks_of_all
 from torch.overrides import TorchFunctionMode
 from torch.utils._device import DeviceContext
@@ -101,9 +101,33 @@ def _show_warning(message: Any, category: Any, filename: str, lineno: int, file:
         frame = frame.f_back
     while frame is not None and frame.f_code.co_filename == __file__:
         frame = frame.f_back
+    if frame is not None and frame.f_code.co_filename == overrides.__file__:
+        while frame is not None and frame.f_code.co_filename == overrides.__file__:
+            frame = frame.f_back
+        frame = None if frame is None else frame.f_back  # past the function that was called, which calls `overrides`
     if frame is not None:
+        if not _is_first(str(message), category, lineno, frame):
+            return
         filename, lineno, line = frame.f_code.co_filename, frame.f_lineno, None
     _WARNINGS.own(message, category, filename, lineno, file, line)
+
+
+def _is_first(text: str, category: Any, lineno: int, frame: FrameType) -> bool:
+    """Note a warning of this file at the line of a frame, as `warnings` does; return False where it is known there.
+
+    See `warn_explicit` in warnings.py: what it shows only once for each line, it notes in the module's registry.
+    """
+    ours: dict[Any, Any] = globals().get("__warningregistry__", {})
+    if (text, category, lineno) not in ours:  # it is shown always
+        return True
+    del ours[text, category, lineno]  # another line may call the operation next
+    theirs = frame.f_globals.setdefault("__warningregistry__", {})
+    if theirs.get("version") != ours.get("version"):
+        theirs.clear()
+        theirs["version"] = ours.get("version")
+    known = (text, category, frame.f_lineno) in theirs
+    theirs[text, category, frame.f_lineno] = True
+    return not known
 
 
 def region_begins(region: Region) -> None:
