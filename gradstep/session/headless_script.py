@@ -15,7 +15,8 @@ from gradstep.engine.observe.loop_phases import Edge, Name
 from gradstep.engine.script.main_thread import MainThread, News
 from gradstep.engine.script.program import Ended, Program, Runnable
 from gradstep.engine.script.run_recorder import RunRecorder
-from gradstep.session.script_session import ScriptSession, trained_nothing
+from gradstep.session.script_refusals import trained_nothing
+from gradstep.session.script_session import ScriptSession
 from gradstep.values import commands as cmd
 from gradstep.values.errors import GradstepError
 from gradstep.values.findings import Finding

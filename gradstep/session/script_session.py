@@ -11,12 +11,9 @@ import torch
 from msgspec.structs import replace
 from torch import Tensor
 
-from gradstep.engine.autograd.buffers import is_freed
-from gradstep.engine.held import Held
-from gradstep.engine.numbers.readable import dtype_name
-from gradstep.engine.problems import printable, problem_of
-from gradstep.engine.script.found import NoOptimizer
-from gradstep.engine.script.frames import named_values, phase_line
+from gradstep.engine.autograd.buffers import has_live_graph
+from gradstep.engine.problems import problem_of
+from gradstep.engine.script.frames import named_values
 from gradstep.engine.script.holding import held_workload
 from gradstep.engine.script.lines import Places, line_of
 from gradstep.engine.script.loop import ScriptLoop
@@ -26,36 +23,15 @@ from gradstep.engine.script.program import Attached, Ended, Program, Runnable
 from gradstep.session.answers import answer, set_check
 from gradstep.session.held_copy import HeldCopy
 from gradstep.session.looking_back import LookingBack
+from gradstep.session.script_refusals import refuse, trained_nothing
+from gradstep.session.script_stop import open_on, stop_of
 from gradstep.session.script_watch import ScriptWatch
 from gradstep.values import commands as cmd
 from gradstep.values.commands import HISTORY, HISTORY_TIME, Command
 from gradstep.values.errors import GradstepError, wrong
-from gradstep.values.expressions import expression_line, name_line
 from gradstep.values.findings import Finding
 from gradstep.values.outcomes import Outcome, Running, Stop
-from gradstep.values.selection import read_selection
 from gradstep.values.views import LookLoss, NoView, Request, View
-
-_HOLD = "`hold` copies model, optimizer and batch into a held workload"
-_NOT_HERE: dict[type, str] = {
-    cmd.NextBatch: "a script takes its batches itself: `next_iteration` runs on to its next iteration",
-    cmd.Load: "quit, and name the workload in place of the script",
-    cmd.Pause: "`break` stops a script inside a phase; the pause key stops it where it is",
-    cmd.Checkpoint: _HOLD,
-    cmd.Export: _HOLD,
-    cmd.Branch: _HOLD,
-}
-"""What only a held workload can do besides edits and time travel, each with the remedy."""
-
-
-def trained_nothing(loop: ScriptLoop | None) -> str:
-    """Return why nothing that a script does was stepped, in a sentence."""
-    if loop is not None and loop.elsewhere:
-        return f"It trains on the thread {printable(loop.elsewhere)}, and gradstep steps the main thread only."
-    ran = os.times()
-    if ran.children_user + ran.children_system:
-        return "No backward was seen: it ran as `python` runs it. Its child processes are not stepped."
-    return "No backward was seen: it ran as `python` runs it."
 
 
 class ScriptSession:
@@ -152,7 +128,7 @@ class ScriptSession:
         shown = None if loop.held is None else loop.held.point.loss
         found = next((value for name, value in named_values(frame) if name == "loss"), None) if loss is None else loss
         if isinstance(found, Tensor):
-            alive = found is loss or _is_alive(found)
+            alive = found is loss or has_live_graph(found)
             if found is not shown and (alive or shown is None):
                 loop.show_loss(found, frame, freed=not alive)
         elif shown is None:
@@ -256,35 +232,10 @@ class ScriptSession:
             return self._go(wanted, command)
         if inspector is None:
             raise wrong("there is nothing to look at yet", "the script has run no forward", "")
-        self._refuse(command)
+        refuse(command)
         if isinstance(command, cmd.Compare):
             return self._past.compare(command.first, command.second)
         return inspector.stepper.here(lambda: answer(inspector, command))
-
-    def _refuse(self, command: Command) -> None:
-        """Raise for what only a held workload can do.
-
-        Raises:
-            GradstepError: it goes back in time, edits what is trained, or needs the whole state.
-        """
-        line, role = cmd.line_of(command), cmd.role_of(command)
-        if isinstance(command, cmd.Diff):
-            remedy = f"`compare {command.first} {command.second}` shows how two recorded stops differ"
-            raise wrong("a script can't be rerun", f"`{line}` reruns commands to find where they diverge", remedy)
-        if isinstance(command, cmd.WhoWrote):
-            remedy = f"`watch {expression_line(command.what)}` reports each change from here on"
-            raise wrong("a script can't be run backwards", f"`{line}` reruns commands", remedy)
-        if role == "travel" and not isinstance(command, cmd.Compare):
-            raise wrong(
-                "a script can't be run backwards",
-                f"`{line}` needs a held workload",
-                f"Timeline shows the recorded stops; {_HOLD}",
-            )
-        if role == "edit" or isinstance(command, cmd.Set):
-            remedy = f"{_HOLD}, which can be edited"
-            raise wrong("a script's state is never edited", f"`{line}` is an edit", remedy)
-        if type(command) in _NOT_HERE:
-            raise wrong("a script can't do this", f"`{line}` needs a held workload", _NOT_HERE[type(command)])
 
     @staticmethod
     def _wanted(command: Command, loop: ScriptLoop) -> Wanted | None:
@@ -447,78 +398,22 @@ class ScriptSession:
         """Note where the script has stopped."""
         loop = self._loop
         assert loop is not None
+        assert self._program is not None
         held = loop.held
         if held is None and loop.stack.error is not None:  # its frames are looked at, with what it had until then
             held = loop.found.held()
-        if held is not None:
-            self.watch.inspector_of(held)
         self._number += 1
-        self.stop = self._stop_now(held)
+        stop = Stop(self._number, self._program.name, script=True, ended=self._how_ended)
+        if held is not None:
+            self._opening = open_on(held, self._opening, self.watch.inspector_of(held))
+            stop = stop_of(loop, self.watch, held, self._thread.frame, replace(stop, opening=self._opening))
+        self.stop = stop
         if self.watch.inspector is not None:
             self._past.record(self.stop, self.watch.inspector, loop.stack.source, self._thread.ask)
-
-    def _stop_now(self, held: Held | None) -> Stop:
-        loop, program = self._loop, self._program
-        assert loop is not None
-        assert program is not None
-        if held is None:
-            return Stop(self._number, program.name, script=True, ended=self._how_ended)
-        point = held.point
-        loss, change = point.last_loss
-        first = held.parameters[0][1] if held.parameters else None
-        position = None if self.watch.inspector is None else self.watch.inspector.stepper.position
-        began = position is not None or bool(loop.stops.before)
-        return Stop(
-            self._number,
-            program.name,
-            str(held.device),
-            "" if first is None else dtype_name(first),
-            None,
-            point.phase,
-            printable(phase_line(self._thread.frame)) if began else point.torch,
-            point.done,
-            () if self.ended else ("over",),
-            loop.iteration,
-            loss,
-            change,
-            "" if isinstance(held.optimizer, NoOptimizer) else type(held.optimizer).__name__,
-            held.rates(),
-            opening=self._open_on(held),
-            findings=len(self.watch.checker.findings),
-            script=True,
-            ended=self._how_ended,
-            parameters=sum(p.numel() for _, p in held.parameters),
-            position=position,
-            hit=loop.stops.reason,
-        )
 
     @property
     def _how_ended(self) -> str:
         return "" if self.ended is None else f"ended with exit code {self.ended.code}"
-
-    def _open_on(self, held: Held) -> str:
-        """Have the inspector show, while nothing is selected, a weight of the model that was trained last; name it."""
-        matrices = {name for name, weight in held.parameters if weight.dim() > 1}
-        written = [name for name in held.point.written if name in matrices]
-        if held.models and written:
-            self._opening = name_line(written[-1])
-        elif not held.models or not self._opening:
-            self._opening = held.opening()
-        self.watch.inspector_of(held).opening = read_selection(self._opening) if self._opening else None
-        return self._opening
-
-
-def _is_alive(loss: Tensor) -> bool:
-    """Return whether a scalar has a graph that no backward has freed, in what is near its root."""
-    nodes, near = [loss.grad_fn] if loss.numel() == 1 and loss.grad_fn is not None else [], 0
-    while near < len(nodes) < _NEAR:
-        nodes += [node for node, _ in nodes[near].next_functions if node is not None]
-        near += 1
-    return bool(nodes) and not any(map(is_freed, nodes))
-
-
-_NEAR = 64
-"""Nodes that are asked whether a backward has freed them."""
 
 
 def _files() -> Iterator[str]:

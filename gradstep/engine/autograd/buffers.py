@@ -17,6 +17,9 @@ State: TypeAlias = Literal["", "alive", "freed", "written", "packed"]
 """Empty: nothing was saved. Written: a saved tensor was modified in place, and torch will refuse to run the node.
 Packed: by a hook, as of a checkpoint; reading it would run the unpack hook."""
 
+_NEAR = 64
+"""Nodes that are asked whether a backward has freed them."""
+
 
 class SavedMemory(NamedTuple):
     """What a node has saved."""
@@ -41,6 +44,15 @@ def is_freed(node: Node) -> bool | None:
     """Return whether backward has freed a node's saved tensors; None when it has none, or a hook packed them."""
     state = state_of(node)
     return None if state in {"", "packed"} else state == "freed"
+
+
+def has_live_graph(loss: torch.Tensor) -> bool:
+    """Return whether a scalar has a graph that no backward has freed, in what is near its root."""
+    nodes, near = [loss.grad_fn] if loss.numel() == 1 and loss.grad_fn is not None else [], 0
+    while near < len(nodes) < _NEAR:
+        nodes += [node for node, _ in nodes[near].next_functions if node is not None]
+        near += 1
+    return bool(nodes) and not any(map(is_freed, nodes))
 
 
 def is_written(node: Node) -> bool:

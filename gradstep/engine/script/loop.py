@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -45,6 +46,12 @@ _modes: Callable[[], int] = torch._C._len_torch_dispatch_stack
 """Returns how many dispatch modes are active."""
 
 
+def child_time() -> float:
+    """Return the CPU seconds of all child processes of this one that have ended."""
+    ran = os.times()
+    return ran.children_user + ran.children_system
+
+
 class ScriptLoop:
     """Watches a script on its thread.
 
@@ -79,6 +86,8 @@ class ScriptLoop:
         self._ident = 0
         self.elsewhere = ""
         """The name of another thread on which an optimizer has stepped; empty for none."""
+        self.child_time = child_time()
+        """That of the child processes from before the script."""
         self.told: Callable[[Name, Edge, bool, bool], None] | None = None
         """Called with each phase that begins or has ended, once it is noted: its name, edge, whether it is in no other,
         and the grad mode."""
