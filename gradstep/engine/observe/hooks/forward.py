@@ -21,6 +21,7 @@ from gradstep.engine.observe.subscriptions import HERE, OPS, SUBSCRIBED, emit
 
 _number: Callable[[], int] = torch.autograd._get_sequence_nr  # type: ignore[attr-defined]
 """Returns the sequence number that the next node on this thread will have."""
+_BACKWARD = torch.Tensor.backward
 
 
 # -- modules -----------------------------------------------------------------------------------------------------------
@@ -59,6 +60,8 @@ class Operations(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         frame, given = sys._getframe(1), kwargs or {}
+        if func is torch.Tensor.backward:
+            func = _BACKWARD  # `Tensor.backward` calls by its name what the user may have put in its place
         if self is HERE.over:
             return func(*args, **given)
         if stream.OpStarts in SUBSCRIBED:
