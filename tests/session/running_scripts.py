@@ -29,13 +29,14 @@ def alone(path: Path, *arguments: str, module: str = "") -> Alone:
     if not pid:
         os.chdir(path.parent)
         os.execv(sys.executable, [sys.executable, *(["-m", module] if module else [path.name]), *arguments])
-    printed = b""
+    printed, ended = b"", False
     while True:
         try:
-            data = os.read(main, 1 << 16)
-        except OSError:
-            break
-        printed += data
+            printed += os.read(main, 1 << 16)
+        except OSError:  # nothing has the terminal open: what was written before that may still come
+            if ended:
+                break
+            ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT) is not None
     os.close(main)
     return Alone(printed.decode(), os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 
