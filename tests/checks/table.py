@@ -102,15 +102,15 @@ def tables() -> tuple[str, str]:
             if each.name in run
         ]
         counts[f"{name}, first run"] = Count(declared, first)
-        corrected = f"{len(corrections)} corrections and " if corrections else ""
-        counts[f"{name}, now, {corrected}the fixes later"] = Count(sets[name], found)
+        corrected = f" and {len(corrections)} corrections" if corrections else ""
+        counts[f"{name}, after fixes{corrected}"] = Count(sets[name], found)
     severities = {name: check.rule.severity for name, check in all_checks().items()}
     declared_faults = {rule for count in counts.values() for program in count.programs for rule in program.faults}
     severities.update(dict.fromkeys(sorted(declared_faults - severities.keys()), "no rule"))
     lines = [
         *(f"- {name}: {count.summary}" for name, count in counts.items()),
         "",
-        "| rule | severity | tuned on | held out, first run | held out, now | blind, first run | blind, now |",
+        "| rule | severity | tuned on | held out, first run | held out, after fixes | blind, first run | blind, after fixes |",
         "| --- | --- | --- | --- | --- | --- | --- |",
         *(
             f"| `{rule}` | {severity} | {' | '.join(count.cell(rule) for count in counts.values())} |"
