@@ -123,8 +123,8 @@ def test_graph_draws_lanes_and_ticks():
 
 def test_graph_names_the_key_that_records_what_was_run_past():
     view = GraphView(1, "alive", 6, 0, node_rows(False), recorded=False)
-    assert plain(graph.draw(view, 43, 9).lines)[-1].strip() == "press f to record modules and lines"
-    assert "press f to record" in plain(graph.draw(view, 73, 9, at=0).lines)[-1]
+    assert plain(graph.draw(view, 43, 9).lines)[-1].strip() == "modules and lines: from the next f on"
+    assert "modules and lines: from the next f" in plain(graph.draw(view, 73, 9, at=0).lines)[-1]
 
 
 def test_loss_marks_what_is_no_number_and_goes_on():

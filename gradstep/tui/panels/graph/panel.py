@@ -61,7 +61,7 @@ def draw(
     if has_foot(height):
         row, missing = _row(view, at), "its source line: from the next forward on"
         if not view.recorded:
-            missing = in_keys("run `forward` to record modules and lines", keyboard)
+            missing = in_keys("modules and lines: from the next `forward` on", keyboard)
         if row is not None:
             said = describe(row, width - GUTTER - 1, "" if view.lined else missing)
         else:
