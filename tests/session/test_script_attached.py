@@ -35,8 +35,7 @@ def alive() -> object:
 CASES: dict[Callable[[], object], str] = {
     freed: "was computed before this line, where gradstep begins to watch; a backward has freed its graph.",
     number: "was computed before this line, where gradstep begins to watch; it has no graph.",
-    alive: "forward computed the loss and built its graph. What else it wrote is unknown: it is recorded only in front"
-    " of a stop.",
+    alive: "forward computed the loss and built its graph. What else it wrote is unknown: nothing was recorded then.",
     lambda: None: "gradstep watches the script from this line on.",
 }
 

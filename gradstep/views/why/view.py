@@ -19,7 +19,7 @@ from gradstep.views.tensor.element import Element
 from gradstep.views.why.arithmetic import arithmetic
 
 _UNKNOWN = "is unknown here: the stop before it was not kept"
-_UNKNOWN_OF_SCRIPT = "is unknown: it is recorded only in front of a stop"
+_UNKNOWN_OF_SCRIPT = "is unknown: nothing was recorded then"
 
 
 def why_view(
