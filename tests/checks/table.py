@@ -110,7 +110,8 @@ def tables() -> tuple[str, str]:
     lines = [
         *(f"- {name}: {count.summary}" for name, count in counts.items()),
         "",
-        "| rule | severity | tuned on | held out, first run | held out, after fixes | blind, first run | blind, after fixes |",
+        "| rule | severity | tuned on | held out, first run | held out, after fixes | blind, first run "
+        "| blind, after fixes |",
         "| --- | --- | --- | --- | --- | --- | --- |",
         *(
             f"| `{rule}` | {severity} | {' | '.join(count.cell(rule) for count in counts.values())} |"
