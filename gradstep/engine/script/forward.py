@@ -35,8 +35,8 @@ class ScriptForward:
         operates: called with the frame of its first operation, in a loop without modules.
     """
 
-    def __init__(self, steps: LoopClient, stops: ScriptStops, operates: Callable[[FrameType], None]) -> None:
-        self._steps, self._stops = steps, stops
+    def __init__(self, client: LoopClient, stops: ScriptStops, operates: Callable[[FrameType], None]) -> None:
+        self._client, self._stops = client, stops
         self._running: ExitStack | None = None
         """What watches it; None while none runs."""
         self._first_operation = FirstOperation(operates)
@@ -68,10 +68,10 @@ class ScriptForward:
         self.line = line
         self.tape, self.watched = None, UNWATCHED
         into = self._stops.wanted.until == "into"
-        inside = into or self._steps.inside("forward") or self._stops.thread.pausing
+        inside = into or self._client.inside("forward") or self._stops.thread.pausing
         if phase.grad_mode and due:
-            stack.enter_context(self._steps.watching(self._stops.now()))
-        if not self._stops.wanted.looks and not inside:
+            stack.enter_context(self._client.watching(self._stops.now()))
+        if self._stops.wanted.runs_on and not inside:
             return
         held = self._stops.now()
         copy()
@@ -84,7 +84,7 @@ class ScriptForward:
             tape.begin(phase.of, phase.args, phase.kwargs)
             self._given = _named(phase.of, phase.args), phase.kwargs
         if inside:
-            stepping = self._steps.stepping(held, Forward(), into)
+            stepping = self._client.stepping(held, Forward(), into)
             if phase.of is None:
                 stepping.will("place", place=1)
             stack.enter_context(stepping.forward(self.watched))
@@ -94,7 +94,7 @@ class ScriptForward:
         if self._running is not None:
             self._running.close()
             self._running = None
-            self._steps.left()
+            self._client.left()
 
     def leave(self) -> None:
         """Watch nothing more."""

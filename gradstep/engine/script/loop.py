@@ -58,20 +58,20 @@ class ScriptLoop:
     Args:
         name: what the script is called.
         thread: its thread.
-        steps: the breakpoints and the checks.
+        client: has the breakpoints and the checks.
         copier: has the copies that are recorded already.
     """
 
-    def __init__(self, name: str, thread: MainThread, steps: LoopClient, copier: Copier | None = None) -> None:
-        self._thread, self._steps = thread, steps
+    def __init__(self, name: str, thread: MainThread, client: LoopClient, copier: Copier | None = None) -> None:
+        self._thread, self._client = thread, client
         self.found = Found(name)
         self.stack = Stack(thread)
         thread.resumed = self._resumed
         self._iterations, self._sites, self._losses = iterations, sites, losses = Iterations(), CallSites(), Losses()
-        self.stops = ScriptStops(thread, steps, self.found, iterations, losses, self.show_counted, self._complete)
-        self._forward = ScriptForward(steps, self.stops, self._operates)
+        self.stops = ScriptStops(thread, client, self.found, iterations, losses, self.show_counted, self._complete)
+        self._forward = ScriptForward(client, self.stops, self._operates)
         self._phases = ScriptPhases(
-            self.found, iterations, sites, losses, steps, self.stops, self._forward, CopiesBefore(copier)
+            self.found, iterations, sites, losses, client, self.stops, self._forward, CopiesBefore(copier)
         )
         self._counted = Counted(self.found, iterations, losses)
         self.counts = False
@@ -170,7 +170,7 @@ class ScriptLoop:
 
     def _go_on(self) -> None:
         self._began, self._spent = time.perf_counter(), 0.0
-        self._free = self.stops.wanted.runs_on and not self._steps.armed
+        self._free = self.stops.wanted.runs_on and not self._client.armed
 
     def _resumed(self) -> None:
         self.stack.number = 0
@@ -268,7 +268,7 @@ class ScriptLoop:
         counts = self._free and bool(self.found.optimizers) and (new or self.counts)
         if counts and new:
             spare = SHARE * (time.perf_counter() - self._began)
-            counts = self._spent > spare and not self._steps.due(self.iteration) and not self._thread.pausing
+            counts = self._spent > spare and not self._client.due(self.iteration) and not self._thread.pausing
         if counts == self.counts:
             return
         if counts:

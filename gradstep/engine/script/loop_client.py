@@ -33,13 +33,8 @@ class Wanted:
 
     @property
     def runs_on(self) -> bool:
-        """True when it runs on to a breakpoint or to its end."""
+        """True when it runs on to a breakpoint or to its end: nobody looks soon at what its phases record."""
         return self.until == "continue" or self.until == "end"
-
-    @property
-    def looks(self) -> bool:
-        """True when what the phases record is looked at soon: not while the script runs on to a breakpoint."""
-        return not self.runs_on
 
 
 class Begins(NamedTuple):

@@ -41,7 +41,7 @@ class ScriptPhases:
         iterations: counts the iterations.
         sites: where each phase was called.
         losses: the losses.
-        steps: the breakpoints and the checks.
+        client: has the breakpoints and the checks.
         stops: stops the script.
         forward: the forward that runs.
         copies: of what the phases that run may write.
@@ -53,13 +53,13 @@ class ScriptPhases:
         iterations: Iterations,
         sites: CallSites,
         losses: Losses,
-        steps: LoopClient,
+        client: LoopClient,
         stops: ScriptStops,
         forward: ScriptForward,
         copies: CopiesBefore,
     ) -> None:
         self._found, self._iterations, self._sites, self._losses = found, iterations, sites, losses
-        self._steps, self._stops, self._forward = steps, stops, forward
+        self._client, self._stops, self._forward = client, stops, forward
         self._backward: ExitStack | None = None
         """What steps the backward that runs."""
         self.in_step = False
@@ -104,9 +104,9 @@ class ScriptPhases:
 
     def called(self, event: Any) -> None:
         """Have the checks hear of a call that is not a phase."""
-        if self._steps.due(self._iterations.number):
+        if self._client.due(self._iterations.number):
             begins = Begins(CALLS[type(event)], event, written=self.writes.touched())
-            self._steps.before(self._found.held(), begins)
+            self._client.before(self._found.held(), begins)
 
     def leave(self) -> None:
         """Watch nothing more."""
@@ -132,11 +132,11 @@ class ScriptPhases:
             return
         written = () if phase.within or name else self.writes.clipped
         known = (phase.of, phase.args, phase.kwargs, phase.grad_mode, written, phase.within)
-        self._steps.before(self._found.held(), Begins(name or phase.name, *known))
+        self._client.before(self._found.held(), Begins(name or phase.name, *known))
 
     @property
     def _due(self) -> bool:
-        return self._steps.due(self._iterations.number)
+        return self._client.due(self._iterations.number)
 
     def _begin(self, phase: Phase, new: bool) -> None:
         """Begin another iteration with this phase, where it does; stop before it, if that is wanted."""
@@ -176,7 +176,7 @@ class ScriptPhases:
         ends = called or not self._losses.computed_before(call)
         forward.close()
         self._use_loss(phase)
-        if ends and stops.wanted.looks:
+        if ends and not stops.wanted.runs_on:
             forward.show_terms(phase.frame)
             forward.show_batch()
         if ends and forward.tape is not None:
@@ -190,9 +190,9 @@ class ScriptPhases:
         into = stops.wanted.until == "into"
         self._before(phase)
         self._copy(phase)
-        if (into or self._steps.inside("backward")) and stops.now().graph() is not None:
+        if (into or self._client.inside("backward")) and stops.now().graph() is not None:
             self._backward = stack = ExitStack()
-            stack.enter_context(self._steps.stepping(stops.now(), Backward(), into).backward())
+            stack.enter_context(self._client.stepping(stops.now(), Backward(), into).backward())
 
     def _use_loss(self, phase: Phase) -> None:
         held, site, number = self._stops.now(), self._sites.last["backward"], self._iterations.number
@@ -218,7 +218,7 @@ class ScriptPhases:
         if self._backward is not None:
             self._backward.close()
             self._backward = None
-            self._steps.left()
+            self._client.left()
             self.watch_for_operation()
         self._losses.ended()
         written = self._found.bookkeeper.written
@@ -247,7 +247,7 @@ class ScriptPhases:
     def _step_ended(self, phase: Phase) -> None:
         self.in_step = False
         found = vars(phase.of).get("found_inf")  # of a fused optimizer, whose kernel skips the step itself
-        if isinstance(found, Tensor) and self._stops.wanted.looks and found.item():
+        if isinstance(found, Tensor) and not self._stops.wanted.runs_on and found.item():
             self._step_skipped(phase)
             return
         self._iterations.updates += 1

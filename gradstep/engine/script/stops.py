@@ -28,7 +28,7 @@ class ScriptStops:
 
     Args:
         thread: the script's.
-        steps: the breakpoints.
+        client: has the breakpoints.
         found: what is trained.
         iterations: counts the iterations.
         losses: the losses; a stop reads those that were left unread.
@@ -39,14 +39,14 @@ class ScriptStops:
     def __init__(
         self,
         thread: MainThread,
-        steps: LoopClient,
+        client: LoopClient,
         found: Found,
         iterations: Iterations,
         losses: Losses,
         counted: Callable[[], None],
         complete: Callable[[FrameType], None],
     ) -> None:
-        self.thread, self._steps, self._found = thread, steps, found
+        self.thread, self._client, self._found = thread, client, found
         self._iterations, self._losses, self._counted, self._complete = iterations, losses, counted, complete
         self.lines = LineStops(self._at_line)
         self.wanted = Wanted()
@@ -67,7 +67,7 @@ class ScriptStops:
     @property
     def runs_on(self) -> bool:
         """True while nothing can stop it but a pause: what only the next stop would show is not looked for."""
-        return not (self.wanted.looks or self._steps.armed or self.thread.pausing)
+        return self.wanted.runs_on and not (self._client.armed or self.thread.pausing)
 
     def shows(self, phase: Name, nests: bool) -> bool:
         """Return whether the end of a phase is looked at, so that what it changes has to be known.
@@ -77,7 +77,7 @@ class ScriptStops:
             nests: True where a step may run a closure, whose phases are stopped at.
         """
         wanted = self.wanted
-        if not wanted.looks or is_transformed():  # there a copy would be one of its tensors
+        if wanted.runs_on or is_transformed():  # there a copy would be one of its tensors
             return False
         if wanted.until == "phase" and wanted.names and phase not in wanted.names:
             return phase == "step" and nests
@@ -86,14 +86,14 @@ class ScriptStops:
     def end_of(self, name: Name, last: bool = False) -> None:
         """Stop at the end of a phase where that is wanted; a step is the last of its iteration."""
         wanted, held = self.wanted, self.now()
-        self.reason = self._steps.after(held, name, self._iterations.number, last or name == "step")
+        self.reason = self._client.after(held, name, self._iterations.number, last or name == "step")
         if self.reason or self.thread.pausing or (wanted.until == "phase" and self._meets(wanted, name)):
             self.stop()
 
     def _meets(self, wanted: Wanted, name: Name) -> bool:
         if (wanted.names and name not in wanted.names) or self._iterations.number < wanted.iteration:
             return False
-        return wanted.condition is None or self._steps.holds(self.now(), wanted.condition)
+        return wanted.condition is None or self._client.holds(self.now(), wanted.condition)
 
     def stop(self, before: str = "") -> None:
         """Stop at the end of a phase, or in front of one."""
@@ -117,7 +117,7 @@ class ScriptStops:
         if not self.thread.released:
             file = frame.f_code.co_filename
             self._counted()
-            self.reason = self._steps.at_line(self.now(), f"{os.path.basename(file)}:{frame.f_lineno}", numbers)
+            self.reason = self._client.at_line(self.now(), f"{os.path.basename(file)}:{frame.f_lineno}", numbers)
             if self.reason or self.thread.pausing:
                 self._halt()
 

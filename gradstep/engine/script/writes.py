@@ -170,6 +170,6 @@ class ScriptWrites:
         self._stops.end_of("step")
 
     def _find_in_graph(self, call: EngineCall, frame: FrameType | None) -> tuple[str, ...]:
-        if not self._stops.wanted.looks and self._stops.held is not None and self._found.owns_parameters:
+        if self._stops.wanted.runs_on and self._stops.held is not None and self._found.owns_parameters:
             return ()
         return self._found.graph([each.grad_fn for each in call.outputs if isinstance(each, Tensor)], frame)
