@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from weakref import WeakValueDictionary
@@ -9,8 +10,8 @@ from weakref import WeakValueDictionary
 import torch
 from torch import Tensor
 
-from gradstep.engine.bits import all_same_bits, hash_of, on_host, same_form, size_of, write
-from gradstep.engine.state.memory import Memory, copy_all, swap_all
+from gradstep.engine.bits import all_same_bits, hash_of, same_form, size_of, write
+from gradstep.engine.state.memory import Memory, copy_all, is_plain, swap_all
 
 
 class Image:
@@ -141,9 +142,7 @@ class Images:
         """Move contents back into their tensors, version counters included; the present ones move into copies."""
         moved = [image for image in images if image.copy is not None]
         apart, together = _by_memory(moved)
-        swapped = [image for image in apart if image.size >= _LARGE and self._can_swap(image)]
-        if swapped:
-            self._swap(swapped)
+        self._swap([image for image in apart if self._can_swap(image)])
         for lot in _in_lots([image for image in apart if image.copy is not None]):
             self._move(lot)
         for image in together:  # tensors may overlap: all are read before any is written
@@ -162,13 +161,13 @@ class Images:
     def _can_swap(self, image: Image) -> bool:
         """Return whether a tensor's present contents are needed, and can take the place of those of the image."""
         tensor, copy = image.tensor, image.copy
-        assert copy is not None
-        plain = tensor.is_contiguous() and copy.is_contiguous() and not tensor.is_conj() and not tensor.is_neg()
-        return plain and on_host(tensor) and on_host(copy) and id(tensor) in self._inside
+        if copy is None or id(tensor) not in self._inside or not is_plain(tensor) or not is_plain(copy):
+            return False
+        return tensor.is_contiguous() and copy.is_contiguous() and not tensor.is_conj() and not tensor.is_neg()
 
     def _swap(self, images: list[Image]) -> None:
         """Move contents from copies into tensors, and the present ones into the same copies: no memory is needed."""
-        swap_all([(image.tensor.data, image.copy) for image in images if image.copy is not None])
+        swap_all([(image.tensor, image.copy) for image in images if image.copy is not None])
         for image in images:
             there = self._leave(image.tensor)
             assert there is not None
@@ -198,8 +197,6 @@ class Images:
         return there
 
 
-_LARGE = 1 << 20
-"""Bytes from which a tensor is swapped with its copy rather than moved through other memory."""
 _LOT = 16 << 20
 """Bytes that are moved at once: about the memory that a move needs in addition to the history's own."""
 
@@ -220,13 +217,13 @@ def _in_lots(images: list[Image]) -> Iterator[list[Image]]:
 
 def _by_memory(images: list[Image]) -> tuple[list[Image], list[Image]]:
     """Return the images of dense tensors that share no memory and were not resized, and the others."""
-    owners: dict[int, int] = {}
-    for image in images:
-        place = _place(image.tensor)
-        owners[place] = owners.get(place, 0) + 1
-    apart = [i for i in images if owners[_place(i.tensor)] == 1 and _in_form(i)]
-    alone = {id(image) for image in apart}
-    return apart, [image for image in images if id(image) not in alone]
+    places = [_place(image.tensor) for image in images]
+    owners = Counter(places)
+    apart: list[Image] = []
+    together: list[Image] = []
+    for image, place in zip(images, places, strict=True):
+        (apart if owners[place] == 1 and _in_form(image) else together).append(image)
+    return apart, together
 
 
 def _in_form(image: Image) -> bool:
