@@ -9,6 +9,8 @@ import torch
 import xxhash
 from torch import Tensor
 
+from gradstep.engine.reads import Reading, fetched, on_host, read
+
 _SKETCHED = 1024
 _WORDS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
@@ -25,20 +27,22 @@ def words(tensor: Tensor) -> Tensor:
 
 def same_bits(one: Tensor, other: Tensor) -> bool:
     """Return whether two tensors of any layout are bitwise equal, with the same shape and dtype."""
-    found = _same(one, other)
-    return bool(found) if isinstance(found, Tensor) else found
+    return bool(same_there(one, other))
 
 
 def all_same_bits(pairs: Iterable[tuple[Tensor, Tensor]]) -> list[bool]:
     """Return `same_bits` of each pair; what is on another device is compared there, and read all at once."""
-    found = [_same(one, other) for one, other in pairs]
-    there = [each for each in found if isinstance(each, Tensor)]
-    answers = iter(numbers_in(there))
-    return [bool(next(answers)) if isinstance(each, Tensor) else each for each in found]
+    return read(answers([same_there(one, other) for one, other in pairs]))
 
 
-def _same(one: Tensor, other: Tensor) -> bool | Tensor:
-    """Return whether two tensors are bitwise equal; of dense ones on another device than the CPU, as a tensor there."""
+def answers(found: Sequence[bool | Tensor]) -> Reading[list[bool]]:
+    """Read what `same_there` has found."""
+    arrived = iter((yield [each for each in found if isinstance(each, Tensor)]))
+    return [bool(next(arrived)) if isinstance(each, Tensor) else each for each in found]
+
+
+def same_there(one: Tensor, other: Tensor) -> bool | Tensor:
+    """Return whether two tensors are bitwise equal; of dense ones on a device as a tensor there."""
     if one.dtype != other.dtype or one.layout != other.layout or one.is_nested != other.is_nested:
         return False
     if one.is_nested:
@@ -56,30 +60,6 @@ def _same(one: Tensor, other: Tensor) -> bool | Tensor:
     if one.stride() == other.stride() and _is_solid(one):
         return not _memcmp(one.data_ptr(), other.data_ptr(), one.nbytes)  # several times faster than torch.equal
     return torch.equal(words(one), words(other))
-
-
-def on_host(tensor: Tensor) -> bool:
-    """Return whether the host can read a tensor without waiting for a device."""
-    return tensor.is_cpu
-
-
-def numbers_in(tensors: Sequence[Tensor]) -> list[float]:
-    """Return tensors of one element as numbers; the host waits once for each device, however many there are."""
-    found = [0.0] * len(tensors)
-    places: dict[tuple[torch.device, torch.dtype | None], list[int]] = {}
-    for place, tensor in enumerate(tensors):
-        if on_host(tensor):
-            found[place] = float(tensor)
-            continue
-        alone = tensor.dtype if tensor.device.type == "mps" else None  # which has no float64
-        places.setdefault((tensor.device, alone), []).append(place)
-    for there in places.values():
-        several = [tensors[place] for place in there]
-        if len({tensor.dtype for tensor in several}) > 1:
-            several = [tensor.double() for tensor in several]
-        for place, value in zip(there, torch.stack(several).tolist(), strict=True):
-            found[place] = float(value)
-    return found
 
 
 _memcmp = ctypes.CDLL(None).memcmp
@@ -162,15 +142,10 @@ def hash_of(tensor: Tensor) -> bytes:
 def sketch_of(tensors: Iterable[Tensor | None]) -> str:
     """Return a hash of the first rows of each tensor, about a thousand elements and at least one row, as hex."""
     parts = [_first_rows(tensor) for tensor in tensors]
-    there = [place for place, part in enumerate(parts) if isinstance(part, Tensor) and not on_host(part)]
-    if there:  # one wait for the device
-        rows = [part for part in parts if isinstance(part, Tensor) and not on_host(part)]
-        arrived = torch.split(torch.cat([beside(row, rows[0]) for row in rows]).cpu(), [len(row) for row in rows])
-        for place, row in zip(there, arrived, strict=True):
-            parts[place] = row
+    rows = iter(fetched([part for part in parts if isinstance(part, Tensor)]))
     sketch = xxhash.xxh3_128()
     for part in parts:
-        sketch.update(hash_of(part) if isinstance(part, Tensor) else part)
+        sketch.update(hash_of(next(rows)) if isinstance(part, Tensor) else part)
     return str(sketch.hexdigest())
 
 

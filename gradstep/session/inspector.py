@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
+from typing import Any
 
 import torch
 from msgspec.structs import replace
@@ -16,6 +17,7 @@ from gradstep.engine.expressions.scope import VALUES, HeldScope, selected_tensor
 from gradstep.engine.held import Held
 from gradstep.engine.history.timeline import Timeline
 from gradstep.engine.observe.addends import AddendsRequest
+from gradstep.engine.reads import Reading, gather, read
 from gradstep.engine.runner import Runner
 from gradstep.engine.script.stack import Stack
 from gradstep.engine.state.digest import digest, measured_on, state_size
@@ -68,7 +70,7 @@ from gradstep.views.tensor.element import element_of
 from gradstep.views.tensor.goto import place_view
 from gradstep.views.tensor.view import Selection, TensorViewer
 from gradstep.views.training.batch import BatchViewer
-from gradstep.views.training.changes import changed_names, changes_view
+from gradstep.views.training.changes import Comparison, changed_names, changes_view, compared
 from gradstep.views.training.compare import compare_view
 from gradstep.views.training.layers import LayersViewer
 from gradstep.views.training.loss import LossViewer
@@ -125,6 +127,8 @@ class Inspector:
         """The norms at the present stop."""
         self._expiry = Expiry(held)
         self._changed: frozenset[str] | None = None
+        self._compared: Comparison | None = None
+        """What is being read of it."""
         self._losses = LossViewer()
         self._batches = BatchViewer(held)
         self._node_views = NodeViews(held)
@@ -167,6 +171,7 @@ class Inspector:
             # without a screen, the caller may have written to a tensor without a change of its version counter
             carried = self._expiry.follows and self.stepper.pauses and not self._past
             self._norms, self._changed = self._norms.after(self.held.saved) if carried else Norms(), None
+            self._compared = None
             if carried:  # taken right after the phase, together with its update
                 self._norms.take(self._layers.fresh)
             self._layers.fresh = []
@@ -179,7 +184,7 @@ class Inspector:
         self._record(stop, requests)
         self._node_views.requested(any(isinstance(request, _NODES) for request in requests))
         with torch.no_grad():
-            return tuple(self._answer(stop, request) for request in requests)
+            return tuple(read(gather([self._answer(stop, request) for request in requests])))
 
     def _record(self, stop: int, requests: Sequence[Request]) -> None:
         """Have the next phases recorded as the present requests need."""
@@ -238,7 +243,7 @@ class Inspector:
             return why_inside(self.held, stop, stepping, stepping.stop_place)
         element = element_of(self.held, self._shown, index)
         terms = None if self.stepper.inside else self._terms
-        return why_view(self.held, stop, self._changes(), element, self._norms, terms)
+        return why_view(self.held, stop, read(self._changes()), element, self._norms, terms)
 
     def _names(self, stop: int) -> Names:
         held, here, graph = self.held, self.scope.stop_place(), self.held.graph()
@@ -255,22 +260,25 @@ class Inspector:
             tuple(self.timeline.branches) if self.timeline is not None else (),
         )
 
-    def _changes(self) -> frozenset[str]:
-        """Return what the last command changed: compared once for all views of this stop, if one of them needs it."""
+    def _changes(self) -> Reading[frozenset[str]]:
+        """Read what the last command changed: compared once for all views of this stop, if one of them needs it."""
         if self._changed is None:
-            self._changed = changed_names(self.held)
+            self._compared = self._compared or compared(self.held)
+            self._changed = yield from changed_names(self._compared)
+            self._compared = None
         return self._changed
 
-    def _answer(self, stop: int, request: Request) -> View:
-        """Return the view for a request; a `NoView` with the reason if it can't be made."""
+    def _answer(self, stop: int, request: Request) -> Reading[View]:
+        """Read the view for a request; a `NoView` with the reason if it can't be made."""
         try:
-            return self._view(stop, request)
+            view = self._view(stop, request)
+            return (yield from view) if isinstance(view, Generator) else view
         except GradstepError as error:
             return NoView(stop, str(error))
         except Exception as error:
             return NoView(stop, f"{type(error).__name__}: {error}")
 
-    def _view(self, stop: int, request: Request) -> View:
+    def _view(self, stop: int, request: Request) -> View | Reading[Any]:
         held = self.held
         match request:
             case LookModel():

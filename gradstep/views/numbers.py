@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from gradstep.engine.bits import all_same_bits
-from gradstep.engine.numbers.norms import norms
+from gradstep.engine.numbers.norms import norms_from, norms_there
+from gradstep.engine.reads import Reading
 from gradstep.engine.state.saved import Saved
 from gradstep.views.expiry import version_of
 
@@ -36,12 +37,20 @@ class Norms:
 
     def __init__(self) -> None:
         self._known: dict[int, _Taken] = {}
+        self._begun: dict[int, Tensor | None] = {}
+        """Norms on their device that are being read."""
 
-    def of(self, tensors: Sequence[Tensor]) -> list[float | None]:
-        """Return the norm of each tensor, as `norms` does."""
+    def of(self, tensors: Sequence[Tensor]) -> Reading[list[float | None]]:
+        """Read the norm of each tensor, as `norms` does."""
         new = [tensor for tensor in tensors if not self._knows(tensor)]
-        for tensor, norm in zip(new, norms(new), strict=True):
-            self._known[id(tensor)] = _Taken(ref(tensor), norm, version_of(tensor), _sample(tensor))
+        begun = [tensor for tensor in new if id(tensor) not in self._begun]
+        self._begun.update(zip(map(id, begun), norms_there(begun), strict=True))
+        try:
+            found = yield from norms_from(new, [self._begun[id(tensor)] for tensor in new])
+        finally:
+            for tensor in begun:
+                self._begun.pop(id(tensor), None)
+        self.take(list(zip(new, found, strict=True)))
         return [self._known[id(tensor)].norm for tensor in tensors]
 
     def take(self, known: Sequence[tuple[Tensor, float | None]]) -> None:

@@ -143,7 +143,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     counting(layers, "all_update_norms")
     counting(measures, "statistics_of")
-    counting(numbers, "norms")
+    counting(numbers, "norms_there")
     return calls
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from gradstep.engine import bits
+from gradstep.engine import reads
 from gradstep.engine.observe import functions
 from gradstep.session.inspector import Inspector
 from gradstep.session.local import Session
@@ -37,11 +37,11 @@ READS = {aten._local_scalar_dense, aten.equal, aten.nonzero, aten.masked_select,
 METHODS = ("tolist", "cpu", "numpy")
 LEARN = (LookTensor(8, 8), LookModel(), LookWhy((0, 0)), LookLedger((0, 0)))
 MORE = (LookGraph(), LookLoss(), LookLayers(), LookOptimizer(), LookBatch(), LookTimeline())
-PHASES = {"forward": 5, "backward": 2, "step": 6, "zero_grad": 2, "next_batch": 2}
+PHASES = {"forward": 5, "backward": 2, "step": 5, "zero_grad": 2, "next_batch": 2}
 """The most reads of a phase and its checks: the loss, what it has written, its update, its gradients."""
 VIEWS: dict[type, int] = dict.fromkeys((LookGraph, LookLoss, LookTimeline), 0)
-"""The most reads of a view: those of Batch are of the samples that are shown."""
-VIEWS |= {LookTensor: 5, LookModel: 4, LookWhy: 8, LookLedger: 8, LookLayers: 4, LookOptimizer: 3, LookBatch: 45}
+"""The most reads of a view: a second one is of what depends on the first, as the samples with the largest loss do."""
+VIEWS |= {LookTensor: 5, LookModel: 1, LookWhy: 8, LookLedger: 8, LookLayers: 1, LookOptimizer: 3, LookBatch: 2}
 
 
 class Device(TorchDispatchMode):
@@ -100,7 +100,7 @@ def on_device(monkeypatch: pytest.MonkeyPatch) -> Iterator[Device]:
     with monkeypatch.context() as patch:
         for name in METHODS:
             patch.setattr(Tensor, name, reading(name), raising=False)
-        real = bits.on_host
+        real = reads.on_host
         for module in [each for each in sys.modules.values() if getattr(each, "on_host", None) is real]:
             patch.setattr(module, "on_host", lambda tensor: not is_marked(tensor))
         patch.setattr(functions, "_disable_current_modes", nullcontext)  # what checks read counts as well

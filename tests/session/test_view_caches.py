@@ -16,8 +16,8 @@ from gradstep.values.views.ledger import LookLedger
 def compared(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Grow by one whenever everything is compared with what it was before the last phase."""
     counted: list[int] = []
-    real = room.changed_names
-    monkeypatch.setattr(room, "changed_names", lambda held: counted.append(1) or real(held))
+    real = room.compared
+    monkeypatch.setattr(room, "compared", lambda held: counted.append(1) or real(held))
     return counted
 
 

@@ -16,13 +16,14 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
 
+from gradstep.engine.reads import read
 from gradstep.session.local import Session
 from gradstep.steps.language.parse import parse_line
 from gradstep.steps.language.script import StepsLine
 from gradstep.values.commands import Load
 from gradstep.values.views import LookDigest, LookTensor, TensorView
-from gradstep.values.views.training import BatchView, LookBatch, LookLayers
-from gradstep.views.training.batch import kind_of, part_row, piece
+from gradstep.values.views.training import BatchView, LookBatch, LookLayers, Piece
+from gradstep.views.training.batch import kind_of, part_row, thinned
 from gradstep.views.training.samples import check
 from gradstep.workload import Workload
 
@@ -251,18 +252,18 @@ def test_the_examples_are_taken_for_what_they_are(name: str) -> None:
     ],
 )
 def test_kinds(tensor: Tensor, kind: str) -> None:
-    assert kind_of(tensor) == kind
+    assert read(kind_of(tensor)) == kind
 
 
 def test_statistics_are_torchs_own() -> None:
     torch.manual_seed(0)
     x = torch.randn(7, 5)
-    row = part_row("input", x)
+    row = read(part_row("input", x))
     assert (row.minimum, row.maximum) == (float(x.min()), float(x.max()))
     assert row.mean == pytest.approx(float(x.mean()))
     assert row.std == pytest.approx(float(x.std()))
     x[0, 0], x[1, 1], x[2, 2] = math.nan, math.inf, -math.inf
-    row, finite = part_row("input", x), x[x.isfinite()]
+    row, finite = read(part_row("input", x)), x[x.isfinite()]
     assert (row.nans, row.infs) == (1, 2)
     assert row.std == pytest.approx(float(finite.std()))
 
@@ -281,16 +282,21 @@ def test_statistics_are_torchs_own() -> None:
     ],
 )
 def test_any_tensor_has_a_row(tensor: Tensor) -> None:
-    assert part_row("x", tensor).shape == tuple(tensor.shape)
+    assert read(part_row("x", tensor)).shape == tuple(tensor.shape)
+
+
+def drawn(sample: Tensor, rows: int, columns: int) -> Piece:
+    made = thinned(sample, "image", rows, columns)
+    return made.piece(made.values)
 
 
 def test_a_picture_is_thinned_and_keeps_its_form() -> None:
     picture = torch.arange(3 * 40 * 80.0).reshape(3, 40, 80)
-    made = piece(picture, "image", 10, 100)
+    made = drawn(picture, 10, 100)
     assert (len(made.rows), len(made.rows[0]), made.elements) == (10, 20, 9600)
     expected = picture.mean(0).reshape(10, 4, 20, 4).mean((1, 3))
     assert torch.allclose(torch.tensor(made.rows), expected)
-    whole = piece(picture[:, :8, :8], "image", 10, 10)
+    whole = drawn(picture[:, :8, :8], 10, 10)
     assert torch.allclose(torch.tensor(whole.rows), picture[:, :8, :8].mean(0))
 
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 import gradstep
-from gradstep.engine.numbers.norms import norms
+from gradstep.engine.numbers.norms import norms, norms_there
+from gradstep.engine.reads import read
 from gradstep.engine.state.saved import Copies, Saved
 from gradstep.session.local import Session
 from gradstep.values.commands import Backward, Forward, Load, Step, ZeroGrad
@@ -24,11 +25,11 @@ from gradstep.views.numbers import Norms
 def test_norms_are_those_taken_alone_and_each_is_taken_once(monkeypatch: pytest.MonkeyPatch) -> None:
     tensors = [torch.full((n,), 2.0) for n in (1, 4, 9)] + [torch.zeros(2, dtype=torch.int64)]
     asked: list[torch.Tensor] = []
-    monkeypatch.setattr(numbers, "norms", lambda given: [asked.extend(given), norms(given)][1])
+    monkeypatch.setattr(numbers, "norms_there", lambda given: [asked.extend(given), norms_there(given)][1])
     taken = Norms()
-    assert taken.of(tensors[:2]) == [2.0, 4.0]
-    assert taken.of(tensors[::-1]) == [None, 6.0, 4.0, 2.0]
-    assert taken.of([]) == []
+    assert read(taken.of(tensors[:2])) == [2.0, 4.0]
+    assert read(taken.of(tensors[::-1])) == [None, 6.0, 4.0, 2.0]
+    assert read(taken.of([])) == []
     assert sorted(map(id, asked)) == sorted(map(id, tensors))
 
 
@@ -39,7 +40,7 @@ def test_one_look_takes_the_norm_of_each_weight_and_gradient_once(monkeypatch: p
     session.forward()
     session.backward()
     counted: list[int] = []
-    monkeypatch.setattr(numbers, "norms", lambda given: [counted.append(len(given)), norms(given)][1])
+    monkeypatch.setattr(numbers, "norms_there", lambda given: [counted.append(len(given)), norms_there(given)][1])
     views = session.look(LookTensor(), LookModel(), LookWhy(), LookLedger(), LookLayers())
     assert sum(counted) == 8
     assert views == session.look(LookTensor(), LookModel(), LookWhy(), LookLedger(), LookLayers())
@@ -63,11 +64,11 @@ LARGE = 1 << 18
 def after(tensor: torch.Tensor, saved: Saved, monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor]:
     """Take norms at one stop and at the next; return what was measured at the next."""
     taken = Norms()
-    taken.of([tensor])
+    read(taken.of([tensor]))
     asked: list[torch.Tensor] = []
     with monkeypatch.context() as patch:
-        patch.setattr(numbers, "norms", lambda given: [asked.extend(given), norms(given)][1])
-        assert taken.after(saved).of([tensor]) == norms([tensor])
+        patch.setattr(numbers, "norms_there", lambda given: [asked.extend(given), norms_there(given)][1])
+        assert read(taken.after(saved).of([tensor])) == read(norms([tensor]))
     return asked
 
 
@@ -90,18 +91,18 @@ def test_what_an_act_kept_or_may_have_written_is_measured_again(monkeypatch: pyt
 def test_what_a_hook_wrote_has_its_new_norm(write: Callable[[torch.Tensor], object]) -> None:
     tensor = torch.randn(LARGE + 5)
     taken = Norms()
-    taken.of([tensor])
+    read(taken.of([tensor]))
     write(tensor)
-    assert taken.after(Saved()).of([tensor]) == norms([tensor])
+    assert read(taken.after(Saved()).of([tensor])) == read(norms([tensor]))
 
 
 def test_a_tensor_that_took_the_place_of_another_has_its_own_norm() -> None:
     taken = Norms()
     first = torch.full((LARGE,), 2.0)
-    taken.of([first])
+    read(taken.of([first]))
     del first
     second = torch.full((LARGE,), 3.0)
-    assert taken.after(Saved()).of([second]) == norms([second])
+    assert read(taken.after(Saved()).of([second])) == read(norms([second]))
 
 
 class Wide(torch.nn.Module):
@@ -130,5 +131,5 @@ def test_at_every_stop_of_a_screen_the_norms_are_those_of_the_tensors() -> None:
         assert session.execute(command).ok
         (view,) = session.look(LookModel())
         row = next(row for row in view.rows if row.kind == "parameter")
-        assert row.norm == norms([weight])[0]
-        assert row.grad_norm == (None if weight.grad is None else norms([weight.grad])[0])
+        assert row.norm == read(norms([weight]))[0]
+        assert row.grad_norm == (None if weight.grad is None else read(norms([weight.grad]))[0])

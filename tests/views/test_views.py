@@ -15,13 +15,14 @@ from torch.nn import functional
 
 from gradstep.engine.held import Held
 from gradstep.engine.numbers.norms import norm_of, norms
+from gradstep.engine.reads import read
 from gradstep.values.commands import Backward, Forward, NextBatch, Step, ZeroGrad
 from gradstep.values.errors import GradstepError
 from gradstep.values.views import Change, LookLoss, ModelRow, WhyView
 from gradstep.values.views.graph import GraphView, LookGraph
 from gradstep.views.graph.view import GraphViewer
 from gradstep.views.tensor.before_after import side_of
-from gradstep.views.training.changes import changed_names, changes_view
+from gradstep.views.training.changes import changed_names, changes_view, compared
 from gradstep.views.training.loss import LossViewer
 from gradstep.views.training.model import model_view
 from gradstep.views.why.view import why_view
@@ -49,11 +50,11 @@ def run(held: Held, *acts: Any) -> Held:
 
 
 def why(held: Held) -> WhyView:
-    return why_view(held, 1, changed_names(held))
+    return why_view(held, 1, read(changed_names(compared(held))))
 
 
 def rows(held: Held, selected: str = "") -> dict[str, ModelRow]:
-    return {row.path: row for row in model_view(held, 1, selected, changed_names(held)).rows}
+    return {row.path: row for row in read(model_view(held, 1, selected, changed_names(compared(held)))).rows}
 
 
 # -- model rows and numbers --------------------------------------------------------------------------------------------
@@ -62,7 +63,7 @@ def test_rows_follow_the_tree_and_name_what_is_shared_and_frozen() -> None:
     model[2].weight = model[0].weight
     model[3].bias.requires_grad_(False)
     held = run(hold(model), F)
-    found = model_view(held, 3, "3.weight", changed_names(held))
+    found = read(model_view(held, 3, "3.weight", changed_names(compared(held))))
     assert [row.path for row in found.rows] == [
         *("", "0", "0.weight", "0.bias"),
         *("1", "1.weight", "1.bias", "1.running_mean", "1.running_var", "1.num_batches_tracked"),
@@ -95,7 +96,8 @@ def test_rows_follow_the_tree_and_name_what_is_shared_and_frozen() -> None:
 def test_a_row_of_one_element_has_its_value() -> None:
     model = nn.BatchNorm1d(2)
     model.scale = nn.Parameter(torch.tensor(-0.00113))
-    rows = {row.name: row for row in model_view(hold(model), 1, "", frozenset()).rows}
+    held = hold(model)
+    rows = {row.name: row for row in read(model_view(held, 1, "", changed_names(compared(held)))).rows}
     assert rows["scale"].value == pytest.approx(-0.00113)
     assert rows["num_batches_tracked"].value == 0
     assert rows["weight"].value is None
@@ -104,18 +106,18 @@ def test_a_row_of_one_element_has_its_value() -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16, torch.complex64])
 def test_norms_together_are_norms_apart(dtype: torch.dtype) -> None:
     tensors = [torch.randn(5, 3).to(dtype), torch.randn(7).to(dtype), torch.zeros(0, dtype=dtype), torch.arange(3)]
-    assert norms(tensors) == [norm_of(t) for t in tensors]
+    assert read(norms(tensors)) == [norm_of(t) for t in tensors]
     wide = torch.complex128 if dtype.is_complex else torch.float64
-    assert norms(tensors)[0] == pytest.approx(float(torch.linalg.vector_norm(tensors[0].to(wide))), rel=1e-5)
-    assert norms(tensors)[2:] == [None, None]
+    assert read(norms(tensors))[0] == pytest.approx(float(torch.linalg.vector_norm(tensors[0].to(wide))), rel=1e-5)
+    assert read(norms(tensors))[2:] == [None, None]
 
 
 def test_a_norm_outside_of_the_dtypes_range_is_a_number_still() -> None:
-    assert norms([torch.full((4,), 1e30)]) == [pytest.approx(2e30)]
-    assert norms([torch.full((4,), 60000.0, dtype=torch.float16)]) == [pytest.approx(119936, rel=1e-2)]
-    assert norms([torch.ones(4).to(torch.float8_e4m3fn)]) == [2.0]
-    assert norms([torch.tensor([math.inf, 1.0])]) == [math.inf]
-    assert math.isnan(norms([torch.tensor([math.nan])])[0] or 0.0)
+    assert read(norms([torch.full((4,), 1e30)])) == [pytest.approx(2e30)]
+    assert read(norms([torch.full((4,), 60000.0, dtype=torch.float16)])) == [pytest.approx(119936, rel=1e-2)]
+    assert read(norms([torch.ones(4).to(torch.float8_e4m3fn)])) == [2.0]
+    assert read(norms([torch.tensor([math.inf, 1.0])])) == [math.inf]
+    assert math.isnan(read(norms([torch.tensor([math.nan])]))[0] or 0.0)
 
 
 # -- changes -----------------------------------------------------------------------------------------------------------
@@ -397,7 +399,7 @@ def test_what_was_not_kept_is_not_said_to_be_as_it_was(act: Any) -> None:
     held = run(hold(nn.Linear(4, 2)), F, B, S, Z, F, *(() if act is B else (B,)))
     runner_of(held).observed = False
     run(held, act)
-    found = why_view(held, 7, changed_names(held))
+    found = why_view(held, 7, read(changed_names(compared(held))))
     assert "is unknown here: the stop before it was not kept." in found.sentence
     assert "nothing" not in found.sentence
     assert found.more[-1].startswith("`goto 7`, `undo`, `redo` runs it again and keeps it")
@@ -478,4 +480,4 @@ def test_weights_that_a_hook_moved_in_backward_are_said() -> None:
     held.model.weight.register_post_accumulate_grad_hook(hook)
     run(held, F, B)
     assert why(held).sentence == "backward() wrote .grad, and a hook of the workload changed weights meanwhile."
-    assert "weight" in changed_names(held)
+    assert "weight" in read(changed_names(compared(held)))

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gradstep.checks.check import Check, Moment, at
 from gradstep.checks.numbers.gradients import STEPS, rate_of
-from gradstep.engine.bits import numbers_in
+from gradstep.engine.reads import read, scalars
 
 _WEIGHTS = 8
 """Weights that are looked at, from the first to the last."""
@@ -85,7 +85,7 @@ def _updates(moment: Moment) -> tuple[Update, ...]:
         moved = (after != each.weight) & (each.gradient != 0)
         known = (each.weight, after - each.weight)
         sizes += [*(part.float().square().mean().sqrt() for part in known), moved.any()]
-    values = iter(numbers_in(sizes))
+    values = iter(read(scalars(sizes)))
     return tuple(
         Update(each.name, each.parameter, each.rate, next(values), next(values), not next(values), gradient)
         for each, gradient in zip(before, _on_host([each.gradient.float() for each in before]), strict=True)

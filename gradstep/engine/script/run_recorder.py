@@ -12,6 +12,7 @@ from torch import Tensor
 from gradstep.engine.held import Held
 from gradstep.engine.numbers.norms import norms
 from gradstep.engine.observe.loop_phases import Edge, Name
+from gradstep.engine.reads import read
 from gradstep.engine.script.loop import ScriptLoop
 
 SHARE = 0.005
@@ -97,9 +98,9 @@ class RunRecorder:
             return
         with torch.no_grad():
             parameters = [parameter.detach() for _, parameter in held.parameters]
-            grads = norms([p.grad for _, p in held.parameters if p.grad is not None])
-            weights = norms(before)
-            updates = norms([after - old for after, old in zip(parameters, before, strict=True)])
+            grads = read(norms([p.grad for _, p in held.parameters if p.grad is not None]))
+            weights = read(norms(before))
+            updates = read(norms([after - old for after, old in zip(parameters, before, strict=True)]))
         found = iter(grads)
         self.sampled.append(self._iteration)
         for (name, parameter), weight, update in zip(held.parameters, weights, updates, strict=True):

@@ -15,6 +15,7 @@ from gradstep.engine.bits import same_bits
 from gradstep.engine.held import Held
 from gradstep.engine.numbers.norms import norm_of, norms
 from gradstep.engine.observe.source_lines import source_of
+from gradstep.engine.reads import read
 from gradstep.values.views.contributions import Contribution, ContributionsView, LookContributions, Order, Total
 from gradstep.views.graph.naming import Naming
 
@@ -114,7 +115,7 @@ class AddedGradients:
 
     @cached_property
     def _norms(self) -> list[float | None]:
-        return norms([value for _, _, value in self._addends])
+        return read(norms([value for _, _, value in self._addends]))
 
     @cached_property
     def _shares(self) -> list[float | None]:

@@ -19,6 +19,7 @@ from gradstep.engine.expressions.names import fields_of
 from gradstep.engine.numbers.nonfinite import is_opaque, unwrapped
 from gradstep.engine.numbers.readable import dtype_name
 from gradstep.engine.problems import printable
+from gradstep.engine.reads import read
 from gradstep.values import numbers
 from gradstep.values.views.stack import Variable
 from gradstep.views.numbers import Norms
@@ -64,7 +65,7 @@ def _tensor(name: str, tensor: Tensor, norms: Norms) -> Variable:
         return row
     plain = tensor.layout is torch.strided and not tensor.is_quantized
     text = _number(tensor.item(), 5) if plain and tensor.numel() == 1 else ""
-    return replace(row, text=text, norm=norms.of([tensor])[0])
+    return replace(row, text=text, norm=read(norms.of([tensor]))[0])
 
 
 def _made_by(tensor: Tensor) -> str:

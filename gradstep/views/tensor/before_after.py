@@ -9,10 +9,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from gradstep.engine.bits import beside, different, on_host
+from gradstep.engine.bits import beside, different
 from gradstep.engine.held import Held
 from gradstep.engine.numbers.readable import exact, part, real, stored
 from gradstep.engine.numbers.selection import Cut
+from gradstep.engine.reads import on_host
 from gradstep.values.views.tensor import Quantity, Statistics, Window
 from gradstep.views.tensor.plane import Plane
 from gradstep.views.tensor.statistics import chunks, statistics

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from gradstep.engine.bits import numbers_in, on_host
 from gradstep.engine.numbers.norms import flat_norm
+from gradstep.engine.reads import on_host, read, scalars
 from gradstep.values.views.tensor import Histogram, Statistics
 
 Read = Callable[[Sequence[Tensor]], Tensor]
@@ -78,7 +78,7 @@ class _Sums:
         """Add a chunk that is not empty."""
         size = flat_norm(chunk, part=self.count > 0)
         found = [torch.count_nonzero(chunk), size, chunk.sum(), *torch.aminmax(chunk)]
-        nonzero, norm, total, least, greatest = map(float, found) if on_host(chunk) else numbers_in(found)
+        nonzero, norm, total, least, greatest = map(float, found) if on_host(chunk) else read(scalars(found))
         zeros, squares = chunk.numel() - int(nonzero), norm**2
         self.count += chunk.numel()
         self.zeros += zeros

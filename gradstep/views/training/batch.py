@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 from weakref import ref
 
 import torch
@@ -14,6 +14,7 @@ from torch.nn import functional
 from gradstep.engine.held import Held
 from gradstep.engine.numbers.norms import wide
 from gradstep.engine.numbers.readable import dtype_name
+from gradstep.engine.reads import Reading, gather, scalars
 from gradstep.values.views.training import BatchView, LookBatch, PartRow, Piece, SampleRow
 from gradstep.views.expiry import version_of
 from gradstep.views.training.samples import SampleLosses, sample_losses
@@ -45,8 +46,8 @@ class BatchViewer:
         self._rows: list[tuple[ref[Tensor], int, PartRow]] = []
         """Statistics by version of a tensor; a weak reference, or the graph of a prediction would live on."""
 
-    def view(self, stop: int, look: LookBatch) -> BatchView:
-        """Return the parts of the batch, and `look.count` of its samples, pictures downsampled as requested."""
+    def view(self, stop: int, look: LookBatch) -> Reading[BatchView]:
+        """Read the parts of the batch, and `look.count` of its samples, pictures downsampled as requested."""
         held = self.held
         if not held.batches.taken:
             if held.script:
@@ -58,17 +59,25 @@ class BatchViewer:
         output = held.point.watched.output if current else None
         prediction = output if isinstance(output, Tensor) and _plain(output) else None
         whole = [*parts, ("prediction", prediction)] if prediction is not None else parts
-        rows = self._rows_of([(name, tensor) for name, tensor in whole if tensor is not None])
         given, target = _given(parts), _target(parts)
+        shows = given is not None and given.dim() > 0
+        rows, losses = yield from gather([self._rows_of(whole), self._losses_now(current and shows)])
         if given is None or not given.dim():
             return BatchView(
                 stop, held.batches.taken, rows, note="its first tensor has no batch dimension to show samples of"
             )
-        losses = self._losses_now() if current else SampleLosses(why="not run yet: run `forward`")
         order = _order(losses.values, len(given))
         shown = order[max(0, look.first) : max(0, look.first) + max(0, look.count)]
-        samples = [_Samples(look, given), _Samples(look, target), _Samples(look, prediction)]
         answers = _answers(prediction, target)
+        kinds: dict[int, Kind] = {id(tensor): row.kind for (_, tensor), row in zip(whole, rows, strict=True)}
+        if answers is not None:
+            kinds[id(answers)] = yield from kind_of(answers)
+        columns = [[_sample(each, i, kinds, look) for i in shown] for each in (given, target, prediction, answers)]
+        right = [_right(answers, target, i) for i in shown]
+        needed = [part for column in columns for part in column if part is not None]
+        arrived = iter((yield [*(part.values for part in needed), *(count for pair in right for count in pair)]))
+        pieces = [[None if part is None else part.piece(next(arrived)) for part in column] for column in columns]
+        shares = [_share(int(next(arrived)), int(next(arrived))) if pair else None for pair in right]
         low, high = _range(rows, given, parts)
         drawn = held.batches.drawn if len(held.batches.drawn) == len(given) else ()
         return BatchView(
@@ -79,14 +88,14 @@ class BatchViewer:
                 SampleRow(
                     i,
                     losses.values[i] if i < len(losses.values) else None,
-                    samples[0].piece(i),
-                    samples[1].piece(i),
-                    samples[2].piece(i),
-                    _Samples(look, answers).piece(i),
-                    _right(answers, target, i),
+                    pieces[0][row],
+                    pieces[1][row],
+                    pieces[2][row],
+                    pieces[3][row],
+                    shares[row],
                     drawn[i] if drawn else None,
                 )
-                for i in shown
+                for row, i in enumerate(shown)
             ),
             max(0, look.first),
             len(order),
@@ -97,38 +106,49 @@ class BatchViewer:
             _expression(batch, next(name for name, tensor in parts if tensor is given)),
         )
 
-    def _losses_now(self) -> SampleLosses:
+    def _losses_now(self, current: bool) -> Reading[SampleLosses]:
         loss = self.held.point.loss
+        if not current:
+            return SampleLosses(why="not run yet: run `forward`")
         if loss is not None and (self._loss is None or self._loss() is not loss):
-            self._losses = sample_losses(self.held)
+            self._losses = yield from sample_losses(self.held)
             self._loss = ref(loss)
         return self._losses
 
-    def _rows_of(self, parts: Sequence[tuple[str, Tensor]]) -> tuple[PartRow, ...]:
-        made: list[tuple[ref[Tensor], int, PartRow]] = []
-        for name, tensor in parts:
-            known = next((row for t, v, row in self._rows if t() is tensor and v == version_of(tensor)), None)
-            made.append((ref(tensor), version_of(tensor), known or part_row(name, tensor)))
-        self._rows = made
-        return tuple(row for _, _, row in made)
+    def _rows_of(self, parts: Sequence[tuple[str, Tensor]]) -> Reading[tuple[PartRow, ...]]:
+        known = [
+            next((row for t, v, row in self._rows if t() is tensor and v == version_of(tensor)), None)
+            for _, tensor in parts
+        ]
+        missing = [part_row(*part) for part, row in zip(parts, known, strict=True) if row is None]
+        new = iter((yield from gather(missing)))
+        rows = [row or next(new) for row in known]
+        self._rows = [(ref(tensor), version_of(tensor), row) for (_, tensor), row in zip(parts, rows, strict=True)]
+        return tuple(rows)
 
 
-class _Samples:
-    """Splits one tensor of the batch into its samples."""
+class _Thinned(NamedTuple):
+    """A sample, downsampled, that may be on a device."""
 
-    def __init__(self, look: LookBatch, tensor: Tensor | None) -> None:
-        self._look = look
-        self._tensor = tensor if tensor is not None and tensor.dim() and _plain(tensor) else None
-        self._kind: Kind = "numbers" if self._tensor is None else kind_of(self._tensor)
+    kind: Kind
+    values: Tensor
+    elements: int
 
-    def piece(self, i: int) -> Piece | None:
-        if self._tensor is None or i >= len(self._tensor):
-            return None
-        return piece(self._tensor[i].detach(), self._kind, self._look.rows, self._look.columns)
+    def piece(self, arrived: Tensor) -> Piece:
+        """Return it with its values, which have arrived on the host."""
+        rows = arrived if self.kind == "image" else arrived[None]
+        return Piece(self.kind, tuple([tuple(map(float, row)) for row in rows.tolist()]), self.elements)
 
 
-def piece(sample: Tensor, kind: Kind, rows: int, columns: int) -> Piece:
-    """Return one sample downsampled to at most `rows` by `columns`, by averaging."""
+def _sample(tensor: Tensor | None, i: int, kinds: Mapping[int, Kind], look: LookBatch) -> _Thinned | None:
+    """Return a sample of a tensor of the batch; None where it has none."""
+    if tensor is None or not tensor.dim() or not _plain(tensor) or i >= len(tensor):
+        return None
+    return thinned(tensor[i].detach(), kinds[id(tensor)], look.rows, look.columns)
+
+
+def thinned(sample: Tensor, kind: Kind, rows: int, columns: int) -> _Thinned:
+    """Downsample one sample to at most `rows` by `columns`, by averaging."""
     elements = sample.numel()
     if kind == "image":
         picture = sample.float() if sample.dim() == 2 else sample.float().mean(0)
@@ -137,7 +157,7 @@ def piece(sample: Tensor, kind: Kind, rows: int, columns: int) -> Piece:
         size = (max(1, round(height / scale)), max(1, round(width / scale)))
         if size != (height, width):
             picture = functional.adaptive_avg_pool2d(picture[None, None], size)[0, 0]
-        return Piece(kind, tuple(tuple(row) for row in picture.tolist()), elements)
+        return _Thinned(kind, picture, elements)
     flat = sample.flatten()
     if flat.is_complex():
         flat = flat.abs()
@@ -147,12 +167,14 @@ def piece(sample: Tensor, kind: Kind, rows: int, columns: int) -> Piece:
         flat = flat[: max(columns, 1)]
     elif kind == "numbers":
         flat = flat[:_NUMBERS]
-    return Piece(kind, (tuple(float(x) for x in flat.tolist()),), elements)
+    return _Thinned(kind, flat, elements)
 
 
-def kind_of(tensor: Tensor) -> Kind:
-    """Return how to draw the samples of a batch, along its first dimension."""
+def kind_of(tensor: Tensor) -> Reading[Kind]:
+    """Read how to draw the samples of a batch, along its first dimension."""
     shape = tensor.shape
+    if not shape:
+        return "numbers"
     real = not tensor.is_complex()
     if real and tensor.dim() == 4 and min(shape[2:]) >= _SMALLEST_IMAGE:
         return "image"
@@ -161,33 +183,42 @@ def kind_of(tensor: Tensor) -> Kind:
     if real and not tensor.is_floating_point():
         return "tokens"
     flat = tensor.dim() == 2 or (tensor.dim() == 3 and 1 in shape[1:])
-    if real and flat and tensor[:1].numel() >= _LONG and _neighbours_alike(tensor.detach().flatten(1)):
-        return "curve"
+    if real and flat and tensor[:1].numel() >= _LONG:
+        [alike] = yield [_likeness(tensor.detach().flatten(1))]
+        return "curve" if alike > _ALIKE else "numbers"
     return "numbers"
 
 
-def _neighbours_alike(rows: Tensor) -> bool:
+def _likeness(rows: Tensor) -> Tensor:
+    """Return the correlation of each number with its neighbour in the row."""
     finite = rows[: 1 << 10, : 1 << 12].double().nan_to_num(0.0, 0.0, 0.0)
     pair = torch.stack([finite[:, :-1].flatten(), finite[:, 1:].flatten()])
-    return bool(torch.corrcoef(pair)[0, 1] > _ALIKE)
+    return torch.corrcoef(pair)[0, 1]
 
 
-def part_row(name: str, tensor: Tensor) -> PartRow:
-    """Return a description of one tensor, with the range, mean and standard deviation of its finite values."""
-    row = PartRow(name, "numbers", tuple(tensor.shape), dtype_name(tensor))
-    if not _plain(tensor) or not 0 < tensor.numel() <= _LARGEST:
-        return row
+def part_row(name: str, tensor: Tensor) -> Reading[PartRow]:
+    """Read a description of one tensor, with the range, mean and standard deviation of its finite values."""
+    shape, dtype = tuple(tensor.shape), dtype_name(tensor)
+    if not _plain(tensor):
+        return PartRow(name, "numbers", shape, dtype)
+    if not 0 < tensor.numel() <= _LARGEST:
+        return PartRow(name, (yield from kind_of(tensor)), shape, dtype)
     plain = tensor.detach()
     plain = plain.abs() if plain.is_complex() else plain
-    numbers_of = wide(plain) if plain.is_floating_point() else plain.float() if plain.is_mps else plain.double()
-    nans, infs = int(numbers_of.isnan().sum()), int(numbers_of.isinf().sum())
-    finite = numbers_of[numbers_of.isfinite()] if nans or infs else numbers_of
-    kind: Kind = kind_of(tensor) if tensor.dim() else "numbers"
-    if not finite.numel():
-        return PartRow(name, kind, row.shape, row.dtype, nans=nans, infs=infs)
-    std = float(finite.std()) if finite.numel() > 1 else None
-    numbers = (float(finite.min()), float(finite.max()), float(finite.mean()))
-    return PartRow(name, kind, row.shape, row.dtype, *numbers, std, nans, infs)
+    values = wide(plain) if plain.is_floating_point() else plain.float() if plain.is_mps else plain.double()
+    counts = [values.isnan().sum(), values.isinf().sum()]
+    kind, taken = yield from gather([kind_of(tensor), scalars([*counts, *_measures(values)])])
+    nans, infs, found = int(taken[0]), int(taken[1]), taken[2:]
+    if nans or infs:
+        finite = values[values.isfinite()]
+        found = (yield from scalars(_measures(finite))) if finite.numel() else []
+    minimum, maximum, mean, std = [*found, None, None, None, None][:4]
+    return PartRow(name, kind, shape, dtype, minimum, maximum, mean, std, nans, infs)
+
+
+def _measures(values: Tensor) -> list[Tensor]:
+    """Return the smallest, the largest, the mean, and where there are two or more, the standard deviation."""
+    return [values.min(), values.max(), values.mean(), *([values.std()] if values.numel() > 1 else [])]
 
 
 def _plain(tensor: Tensor) -> bool:
@@ -258,12 +289,16 @@ def _answers(prediction: Tensor | None, target: Tensor | None) -> Tensor | None:
     return best if best.shape == target.shape else None
 
 
-def _right(answers: Tensor | None, target: Tensor | None, i: int) -> float | None:
-    """Return the accuracy within one sample; negative targets are ignored."""
+def _right(answers: Tensor | None, target: Tensor | None, i: int) -> tuple[Tensor, ...]:
+    """Return how many answers within one sample are right, and of how many: negative targets are ignored."""
     if answers is None or target is None:
-        return None
+        return ()
     wanted = target[i] >= 0
-    return float((answers[i] == target[i])[wanted].double().mean()) if bool(wanted.any()) else None
+    return ((answers[i] == target[i]) & wanted).sum(), wanted.sum()
+
+
+def _share(count: int, of: int) -> float | None:
+    return count / of if of else None
 
 
 def _range(rows: Sequence[PartRow], given: Tensor, parts: Sequence[tuple[str, Tensor]]) -> tuple[float, float]:

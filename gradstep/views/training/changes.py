@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from gradstep.engine.bits import all_same_bits, same_bits
+from gradstep.engine.bits import answers, same_bits, same_there
 from gradstep.engine.held import Held
 from gradstep.engine.numbers.norms import UpdateNorms, all_update_norms, has_norm, norms
+from gradstep.engine.reads import Reading, read
 from gradstep.engine.state import registry
 from gradstep.engine.state.part import Key, Part
 from gradstep.values import numbers
@@ -55,14 +56,29 @@ def _slots(held: Held, part: Part[Any]) -> Iterator[tuple[Key, Tensor | None, Te
     return ((key, then.get(key), now) for key, now in part.tensors(held, part.present(held)))
 
 
-def changed_names(held: Held) -> frozenset[str]:
-    """Return the names of all tensors whose contents the last phase changed."""
-    return frozenset(name for name, _, _ in _changed(held))
+class Comparison(NamedTuple):
+    """What the last phase could have written, compared with its contents before."""
+
+    found: list[Pair]
+    same: list[bool | Tensor]
+    """For each pair of two tensors, whether they have the same bits; on a device for tensors there."""
+
+
+def compared(held: Held) -> Comparison:
+    """Compare every tensor that the last phase could have written."""
+    found = list(pairs(held))
+    both = [(old, new) for _, old, new in found if old is not None and new is not None and old is not new]
+    return Comparison(found, [same_there(*pair) for pair in both])
+
+
+def changed_names(comparison: Comparison) -> Reading[frozenset[str]]:
+    """Read the names of all tensors whose contents the last phase changed."""
+    return frozenset([name for name, _, _ in (yield from _changed(comparison))])
 
 
 def changes_view(held: Held, stop: int) -> Changes:
     """Return what the last phase changed, with norms before, after and of the change."""
-    changed = _changed(held)
+    changed = read(_changed(compared(held)))
     rows = tuple(
         [
             Change(name, _word(old, first), _word(new, last), first, last, moved)
@@ -72,12 +88,11 @@ def changes_view(held: Held, stop: int) -> Changes:
     return Changes(stop, held.point.phase, held.point.value, rows)
 
 
-def _changed(held: Held) -> list[Pair]:
-    """Return the tensors whose contents the last phase changed, before and now."""
-    found = list(pairs(held))
-    both = [(old, new) for _, old, new in found if old is not None and new is not None and old is not new]
-    same = iter(all_same_bits(both))
-    return [pair for pair in found if pair[1] is not pair[2] and (pair[1] is None or pair[2] is None or not next(same))]
+def _changed(comparison: Comparison) -> Reading[list[Pair]]:
+    """Read the tensors whose contents the last phase changed, before and now."""
+    same = iter((yield from answers(comparison.same)))
+    apart = [pair for pair in comparison.found if pair[1] is not pair[2]]
+    return [pair for pair in apart if pair[1] is None or pair[2] is None or not next(same)]
 
 
 def same_contents(old: Tensor | None, new: Tensor | None) -> bool:
@@ -93,12 +108,10 @@ def _norms(changed: Sequence[Pair]) -> list[UpdateNorms]:
         old is not None and new is not None and old.shape == new.shape and old.dtype == new.dtype and has_norm(new)
         for _, old, new in changed
     ]
-    both = zip(changed, alike, strict=True)
-    updates = iter(
-        all_update_norms([(new, old) for (_, old, new), each in both if each and old is not None and new is not None])
-    )
+    both = [pair for pair, each in zip(changed, alike, strict=True) if each]
+    updates = iter(read(all_update_norms([(new, old) for _, old, new in both if old is not None and new is not None])))
     others = [(old, new) for (_, old, new), each in zip(changed, alike, strict=True) if not each]
-    known = iter(norms([tensor for pair in others for tensor in pair if tensor is not None]))
+    known = iter(read(norms([tensor for pair in others for tensor in pair if tensor is not None])))
     return [
         next(updates)
         if each

@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from gradstep.engine.bits import numbers_in, on_host
 from gradstep.engine.held import Held
 from gradstep.engine.numbers.norms import all_update_norms, has_norm
 from gradstep.engine.observe.forward import is_zeroing
+from gradstep.engine.reads import Reading, gather, on_host, read, scalars
 from gradstep.values.views.training import LayerRow, LayersView
 from gradstep.views.expiry import version_of
 from gradstep.views.numbers import Norms
@@ -60,10 +60,10 @@ class LayersViewer:
             with suppress(Exception):  # a failed measurement is not a failure of the phase: it is shown as not observed
                 self._observe()
                 if sum(step.live.numel() for step in self._left) <= _QUICK:
-                    self.fresh = self._measure(never)
+                    self.fresh = read(self._measure(never))
 
-    def view(self, stop: int, selected: str, taken: Norms | None = None, hurry: bool = False) -> LayersView:
-        """Return the rows.
+    def view(self, stop: int, selected: str, taken: Norms | None = None, hurry: bool = False) -> Reading[LayersView]:
+        """Read the rows.
 
         Args:
             stop: the number of the stop.
@@ -76,15 +76,19 @@ class LayersViewer:
         if hurry and self._left_at != stop and self._left:
             self._left_at = stop
         else:
-            taken.take(self._measure(self._waits if hurry else never))
+            taken.take((yield from self._measure(self._waits if hurry else never)))
         held, functional = self.held, self._functional.shares
         known = (self._iteration, self._steps) == (held.point.iteration, held.point.steps)
         modules = _in_forward_order(held)
         own = {path: _own(held, module, path) for path, _, module in modules}
-        weights = _by_module({path: [p for _, p in pairs] for path, pairs in own.items()}, taken)
         there = {path: [p.grad for _, p in pairs if p.grad is not None] for path, pairs in own.items()}
-        grads = _by_module(there, taken)
-        shares = _shares(held.point.watched.zeros)
+        weights, grads, shares = yield from gather(
+            [
+                _by_module({path: [p for _, p in pairs] for path, pairs in own.items()}, taken),
+                _by_module(there, taken),
+                _shares(held.point.watched.zeros),
+            ]
+        )
         rows = []
         for path, place, module in modules:
             zeros = shares.get(path)
@@ -125,7 +129,7 @@ class LayersViewer:
             self._iteration, self._steps = point.iteration, point.steps
             self._updates, self._left = {}, deque(kept)
 
-    def _measure(self, waits: Waits) -> list[tuple[Tensor, float | None]]:
+    def _measure(self, waits: Waits) -> Reading[list[tuple[Tensor, float | None]]]:
         """Measure what is left of the last update, until a command waits; return the norms of the weights."""
         weights: list[tuple[Tensor, float | None]] = []
         with suppress(YieldedError):
@@ -135,7 +139,7 @@ class LayersViewer:
                     steps += self._left
                     self._left.clear()
                 steps = [step for step in steps if version_of(step.live) == step.version]  # not written since
-                measured = all_update_norms([(step.live, step.before) for step in steps])
+                measured = yield from all_update_norms([(step.live, step.before) for step in steps])
                 for step, found in zip(steps, measured, strict=True):
                     self._updates[step.name] = (found.change, found.before)
                     weights.append((step.live, found.after))
@@ -168,9 +172,9 @@ def _own(held: Held, module: nn.Module, path: str) -> list[tuple[str, nn.Paramet
     return [(held.names.get(p, ""), p) for p in parameters]
 
 
-def _by_module(tensors: dict[str, list[Tensor]], taken: Norms) -> dict[str, float]:
-    """Return the norm over all tensors of each module, where there is one."""
-    each = iter(taken.of([tensor for several in tensors.values() for tensor in several]))
+def _by_module(tensors: dict[str, list[Tensor]], taken: Norms) -> Reading[dict[str, float]]:
+    """Read the norm over all tensors of each module, where there is one."""
+    each = iter((yield from taken.of([tensor for several in tensors.values() for tensor in several])))
     found = {}
     for path, several in tensors.items():
         parts = [norm for norm in (next(each) for _ in several) if norm is not None]
@@ -200,9 +204,9 @@ def _ratio(update: float, before: float) -> float:
     return update / before
 
 
-def _shares(zeros: Mapping[str, Sequence[tuple[Tensor, int]]]) -> dict[str, float]:
-    """Return the share of zeros over all calls of each module."""
+def _shares(zeros: Mapping[str, Sequence[tuple[Tensor, int]]]) -> Reading[dict[str, float]]:
+    """Read the share of zeros over all calls of each module."""
     total = {path: sum(size for _, size in counts) for path, counts in zeros.items()}
-    nonzero = iter(numbers_in([count for counts in zeros.values() for count, _ in counts]))
+    nonzero = iter((yield from scalars([count for counts in zeros.values() for count, _ in counts])))
     counted = {path: int(sum(next(nonzero) for _ in counts)) for path, counts in zeros.items()}
     return {path: (size - counted[path]) / size for path, size in total.items() if size}

@@ -6,32 +6,34 @@ from collections.abc import Iterator, Sequence
 
 from torch import Tensor, nn
 
-from gradstep.engine.bits import numbers_in
 from gradstep.engine.held import Held
 from gradstep.engine.numbers.norms import norm_of
 from gradstep.engine.numbers.readable import dtype_name
+from gradstep.engine.reads import Reading, gather, read, scalars
 from gradstep.values.views import ModelRow, ModelView
 from gradstep.views.numbers import Norms
 
 
-def model_view(held: Held, stop: int, selected: str, changed: frozenset[str], taken: Norms | None = None) -> ModelView:
-    """Return the module tree, depth first.
+def model_view(
+    held: Held, stop: int, selected: str, changes: Reading[frozenset[str]], taken: Norms | None = None
+) -> Reading[ModelView]:
+    """Read the module tree, depth first.
 
     Args:
         held: the held workload.
         stop: the number of the stop it is a view of.
         selected: the path of the selected parameter or buffer; empty for none.
-        changed: names of tensors that the last phase changed, `.grad` included as `2.weight.grad`.
+        changes: the names of tensors that the last phase changed, `.grad` included as `2.weight.grad`.
         taken: the norms already computed for the same look.
     """
     taken = taken or Norms()
     tensors: list[Tensor] = [tensor for _, tensor in (*held.parameters, *held.buffers())]
-    known = dict(zip(tensors, taken.of(tensors), strict=True))
-    values = _only_values(tensors)
-    with_grad = [p for _, p in held.parameters if p.grad is not None]
-    grads: dict[Tensor, float | None] = dict(
-        zip(with_grad, taken.of([p.grad for p in with_grad if p.grad is not None]), strict=True)
+    with_grad = [(p, p.grad) for _, p in held.parameters if p.grad is not None]
+    changed, norms, of_grads, values = yield from gather(
+        [changes, taken.of(tensors), taken.of([grad for _, grad in with_grad]), _only_values(tensors)]
     )
+    known = dict(zip(tensors, norms, strict=True))
+    grads = dict(zip([p for p, _ in with_grad], of_grads, strict=True))
     met: dict[Tensor, str] = {}
     own = dict(held.parameters)
 
@@ -54,7 +56,7 @@ def model_view(held: Held, stop: int, selected: str, changed: frozenset[str], ta
             changed=shared in changed,
             selected=path == selected,
             grad_changed=f"{shared}.grad" in changed,
-            value=values[tensor] if tensor in known else _only_values([tensor])[tensor],
+            value=values[tensor] if tensor in known else read(_only_values([tensor]))[tensor],
         )
 
     def tree(module: nn.Module, path: str, called: str, depth: int) -> Iterator[ModelRow]:
@@ -74,9 +76,9 @@ def model_view(held: Held, stop: int, selected: str, changed: frozenset[str], ta
     return ModelView(stop, tuple(rows), sum(p.numel() for _, p in held.parameters))
 
 
-def _only_values(tensors: Sequence[Tensor]) -> dict[Tensor, float | None]:
-    """Return the values of tensors of one element; None for others."""
+def _only_values(tensors: Sequence[Tensor]) -> Reading[dict[Tensor, float | None]]:
+    """Read the values of tensors of one element; None for others."""
     found: dict[Tensor, float | None] = dict.fromkeys(tensors)
     single = [t for t in found if t.numel() == 1 and not (t.is_meta or t.is_complex() or t.is_sparse)]
-    found.update(zip(single, numbers_in([t.detach().reshape(()) for t in single]), strict=True))
+    found.update(zip(single, (yield from scalars([t.detach().reshape(()) for t in single])), strict=True))
     return found

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from gradstep.engine.held import Held
+from gradstep.engine.reads import Reading, scalars
 from gradstep.values.numbers import short
 
 MOST = 512
@@ -32,8 +33,8 @@ class SampleLosses(NamedTuple):
     why: str = ""
 
 
-def sample_losses(held: Held) -> SampleLosses:
-    """Return the loss of each sample of the batch that the last loss was computed on.
+def sample_losses(held: Held) -> Reading[SampleLosses]:
+    """Read the loss of each sample of the batch that the last loss was computed on.
 
     The model does not run again: the loss function is called on slices of its prediction. Random generators are
     restored, and a loss that is an object is copied first.
@@ -54,7 +55,7 @@ def sample_losses(held: Held) -> SampleLosses:
         held.keeper.restore(before)
     if not all(isinstance(part, Tensor) and part.numel() == 1 and not part.is_complex() for part in parts):
         return SampleLosses(why="the loss of one sample is not a scalar")
-    return check([float(part) for part in parts], float(held.point.value or 0.0), _precision(parts))
+    return check((yield from scalars(parts)), float(held.point.value or 0.0), _precision(parts))
 
 
 def check(parts: Sequence[float], loss: float, precision: float) -> SampleLosses:

@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.autograd.graph import Node
 
 from gradstep.engine.autograd.saved_values import saved_values
-from gradstep.engine.bits import numbers_in
 from gradstep.engine.held import Held
 from gradstep.engine.observe.forward import is_zeroing
+from gradstep.engine.reads import read, scalars
 
 _MANY = 64
 """Maximum number of calls with a row each; of more, as in an unrolled network, those of one module share a row."""
@@ -52,7 +52,7 @@ class FunctionalZeros:
             if result is not None and result.numel():
                 place = bisect_right(owners.numbers, int(node._sequence_nr())) - 0.5 if len(calls) <= _MANY else 0.0
                 results.append(((place, owner), result.numel(), torch.count_nonzero(result)))
-        for (key, more, _), nonzero in zip(results, numbers_in([count for *_, count in results]), strict=True):
+        for (key, more, _), nonzero in zip(results, read(scalars([count for *_, count in results])), strict=True):
             zeros, size = counted.get(key, (0, 0))
             counted[key] = (zeros + more - int(nonzero), size + more)
         self.shares = [(place, owner, zeros / size) for (place, owner), (zeros, size) in counted.items()]

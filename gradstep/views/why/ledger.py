@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from gradstep.engine.held import Held
 from gradstep.engine.numbers.readable import dtype_name
 from gradstep.engine.observe.account import AccountLine, LineEffect, Standing, replayed
+from gradstep.engine.reads import read
 from gradstep.values.views.ledger import LedgerRow, LedgerView
 from gradstep.views.numbers import Norms
 from gradstep.views.tensor.element import Element
@@ -34,7 +35,7 @@ def ledger_view(held: Held, stop: int, element: Element | None, taken: Norms | N
         state=held.ledger.state(element.name, element.parameter),
         rows=rows,
         total=total,
-        norm=None if grad is None else taken.of([grad])[0],
+        norm=None if grad is None else read(taken.of([grad]))[0],
         note=_why_none(held, element),
     )
 
@@ -51,7 +52,7 @@ def _why_none(held: Held, element: Element) -> str:
 def _rows(held: Held, element: Element, taken: Norms) -> Iterator[LedgerRow]:
     entry, lines = held.ledger.entry(element.name), held.ledger.lines(element.name)
     grad = element.parameter.grad
-    now, norm = element.of(grad), None if grad is None else taken.of([grad])[0]
+    now, norm = element.of(grad), None if grad is None else read(taken.of([grad]))[0]
     if not lines:
         if grad is None:
             yield LedgerRow("start", "no backward yet")

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from gradstep.engine.diagnose.loss_terms import LossTerms
 from gradstep.engine.held import Held
+from gradstep.engine.reads import read
 from gradstep.values import numbers
 from gradstep.values.commands import line_of
 from gradstep.values.expressions import name_line
@@ -161,7 +162,7 @@ def _backward(held: Held, changed: frozenset[str], taken: Norms) -> tuple[str, l
         more.append(f"gradients were edited in flight: {'; '.join(lines[:3])}{others}")
     if written:
         grads = [grad for grad in (by_name[name].grad for name in written) if grad is not None]
-        every = [norm for norm in taken.of(grads) if norm is not None]
+        every = [norm for norm in read(taken.of(grads)) if norm is not None]
         total = math.sqrt(math.fsum(n * n for n in every)) if all(map(math.isfinite, every)) else float("nan")
         frozen = _frozen(held)
         still = f"; frozen: {numbers.listed(frozen)}" if frozen else ""
@@ -275,7 +276,7 @@ def _few(losses: Sequence[float]) -> str:
 def _all_nan(held: Held, taken: Norms) -> list[str]:
     """Return the names of the parameters that the step could update and that are all NaN."""
     weights = dict(held.parameters)
-    norms = taken.of([weights[name] for name in held.point.written])
+    norms = read(taken.of([weights[name] for name in held.point.written]))
     return [
         name
         for name, norm in zip(held.point.written, norms, strict=True)

@@ -1,0 +1,82 @@
+"""Read tensors on the host: what is on another device comes in one transfer, whoever needs it.
+
+A *reading* is a generator that yields the tensors it needs, is sent their copies in host memory, and returns its
+result. Readings that are gathered wait for the device together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from typing import Any, TypeAlias, TypeVar
+
+import torch
+from torch import Tensor
+
+_T = TypeVar("_T")
+Reading: TypeAlias = Generator[Sequence[Tensor], Sequence[Tensor], _T]
+
+
+def read(reading: Reading[_T]) -> _T:
+    """Return the result of a reading."""
+    try:
+        needed = next(reading)
+        while True:
+            needed = reading.send(fetched(needed))
+    except StopIteration as done:
+        result: _T = done.value
+        return result
+
+
+def gather(readings: Sequence[Reading[Any]]) -> Reading[list[Any]]:
+    """Read several at the same time: what all of them need next comes in one transfer."""
+    results: dict[int, Any] = {}
+    waiting: dict[int, Sequence[Tensor]] = {}
+
+    def resume(place: int, arrived: Sequence[Tensor] | None) -> None:
+        try:
+            needed = readings[place].send(arrived)  # type: ignore[arg-type]  # None starts it
+            while all(map(on_host, needed)):
+                needed = readings[place].send(needed)
+            waiting[place] = needed
+        except StopIteration as done:
+            results[place] = done.value
+
+    for place in range(len(readings)):
+        resume(place, None)
+    while waiting:
+        here, waiting = waiting, {}
+        arrived = iter((yield [tensor for several in here.values() for tensor in several]))
+        for place, several in here.items():
+            resume(place, [next(arrived) for _ in several])
+    return [results[place] for place in range(len(readings))]
+
+
+def scalars(tensors: Sequence[Tensor]) -> Reading[list[float]]:
+    """Read tensors of one element as numbers."""
+    return list(map(float, (yield tensors)))
+
+
+def fetched(tensors: Sequence[Tensor]) -> Sequence[Tensor]:
+    """Return dense tensors in host memory, bit for bit; the host waits once for each other device."""
+    there = [place for place, tensor in enumerate(tensors) if not on_host(tensor)]
+    if not there:
+        return tensors
+    found = list(tensors)
+    for device in {tensors[place].device for place in there}:
+        places = [place for place in there if tensors[place].device == device]
+        places.sort(key=lambda place: -tensors[place].element_size())  # each begins at a multiple of its own
+        parts = [_bytes(tensors[place]) for place in places]
+        arrived = torch.split(torch.cat(parts).cpu(), [len(part) for part in parts])
+        for place, part in zip(places, arrived, strict=True):
+            found[place] = part.view(tensors[place].dtype).view(tensors[place].shape)
+    return found
+
+
+def _bytes(tensor: Tensor) -> Tensor:
+    plain = tensor.detach().resolve_conj().resolve_neg()
+    return plain.contiguous().view(-1).view(torch.uint8)
+
+
+def on_host(tensor: Tensor) -> bool:
+    """Return whether the host can read a tensor without waiting for a device."""
+    return tensor.is_cpu
