@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import math
+from bisect import insort
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from itertools import islice
 from typing import Any
 
 from gradstep.engine.debuggee.debuggee import Debuggee
@@ -12,7 +16,7 @@ from gradstep.engine.state.images import Image
 from gradstep.engine.state.part import Key
 from gradstep.engine.state.registry import name_of
 from gradstep.engine.state.snapshot import Checkpoint
-from gradstep.values.commands import PointCommand
+from gradstep.values.commands import PointCommand, Restore
 
 
 @dataclass(eq=False, repr=False)
@@ -76,6 +80,101 @@ class TimelinePoint:
         while point is not None:
             yield point
             point = point.parent
+
+
+class KeptPoints:
+    """The points that have a checkpoint. Finding the one to drop takes as long however many there are.
+
+    A checkpoint is worth the less the older it is and the fewer commands are between its neighbours, which are the
+    nearest kept points before and after it.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[int, _Kept] = {}
+        """By the number of the point."""
+        self._by_gap: dict[int, list[int]] = {}
+        """For each number of commands between neighbours, a heap of the points that have, or had, so many."""
+
+    def add(self, point: TimelinePoint) -> None:
+        """Add a point, which has a checkpoint now."""
+        if point.number in self._kept:
+            return
+        kept = self._kept[point.number] = _Kept(point)
+        path = (self._kept.get(each.number) for each in islice(point.path(), 1, None))
+        kept.before = before = next((each for each in path if each is not None), None)
+        if before is not None:
+            kept.after = [each for each in before.after if _leads_to(point, each.point)]
+            before.after = [each for each in before.after if each not in kept.after]
+            insort(before.after, kept, key=_number)
+            for each in kept.after:
+                each.before = kept
+            self._measure(before, kept, *kept.after)
+
+    def remove(self, point: TimelinePoint) -> None:
+        """Remove a point, whose checkpoint is dropped."""
+        kept = self._kept.pop(point.number, None)
+        if kept is None:
+            return
+        for each in kept.after:
+            each.before = kept.before
+        if kept.before is not None:
+            kept.before.after.remove(kept)
+            kept.before.after = sorted([*kept.before.after, *kept.after], key=_number)
+            self._measure(kept.before, *kept.after)
+
+    def least(self, stops: int, spared: Sequence[TimelinePoint | None]) -> TimelinePoint | None:
+        """Return the point with the least valuable checkpoint; None if all must be kept.
+
+        Args:
+            stops: the number of the newest stop, from which ages are counted.
+            spared: points to keep.
+        """
+        best, least = None, (math.inf, 0)
+        kept = {point.number for point in spared if point is not None}
+        for gap, heap in list(self._by_gap.items()):
+            passed = []
+            while heap and (heap[0] in kept or heap[0] not in self._kept or self._kept[heap[0]].gap != gap):
+                number = heappop(heap)
+                passed += [number] if number in kept else []
+            if heap and (worth := (gap / (stops - heap[0] + 1), heap[0])) < least:
+                best, least = self._kept[heap[0]].point, worth
+            for number in passed:
+                heappush(heap, number)
+            if not heap:
+                del self._by_gap[gap]
+        return best
+
+    def _measure(self, *several: _Kept) -> None:
+        """Measure the gap between the neighbours of points that may be dropped."""
+        for kept in several:
+            # by the time of a rerun, the file of a `restore` may be gone or replaced
+            if kept.before is not None and not isinstance(kept.point.command, Restore):
+                gap = (kept.after[0] if kept.after else kept).point.depth - kept.before.point.depth
+                if gap != kept.gap:
+                    kept.gap = gap
+                    heappush(self._by_gap.setdefault(gap, []), kept.point.number)
+
+
+@dataclass(eq=False, slots=True)
+class _Kept:
+    """A point with a checkpoint, and its neighbours."""
+
+    point: TimelinePoint
+    before: _Kept | None = None
+    after: list[_Kept] = field(default_factory=list)
+    """One for each branch, the oldest first."""
+    gap: int = 0
+    """The number of commands between the first of them and the one before; 0 if it must be kept."""
+
+
+def _number(kept: _Kept) -> int:
+    return kept.point.number
+
+
+def _leads_to(point: TimelinePoint, later: TimelinePoint) -> bool:
+    """Return whether a point is on the path to a later one."""
+    ahead = later.depth - point.depth
+    return ahead > 0 and next(islice(later.path(), ahead, None)) is point
 
 
 def fork_of(one: TimelinePoint, other: TimelinePoint) -> TimelinePoint:

@@ -14,7 +14,7 @@ from gradstep.engine.history.timeline import Timeline
 from gradstep.engine.history.travel import is_base, run_again_and_compare
 from gradstep.engine.state import registry
 from gradstep.engine.state.digest import digest_at
-from gradstep.values.commands import Restore, UseOptimizer
+from gradstep.values.commands import UseOptimizer
 from gradstep.values.errors import GradstepError
 
 _RECENT = 8
@@ -53,7 +53,7 @@ def tidy(timeline: Timeline, say: Callable[[str], None] = lambda _: None) -> lis
         return []
     messages: list[str] = []
     while over():
-        victim = _choose(timeline, here)
+        victim = timeline.kept.least(timeline.stops, (here, here.parent))
         if victim is None:
             messages += _drop_results(timeline, here) if timeline.bytes > most else []
             break
@@ -61,30 +61,6 @@ def tidy(timeline: Timeline, say: Callable[[str], None] = lambda _: None) -> lis
         _thin(timeline, victim)
     memory.shrink()
     return messages
-
-
-def _choose(timeline: Timeline, here: TimelinePoint) -> TimelinePoint | None:
-    """Return the point with the least valuable checkpoint: old, and close to its neighbours."""
-    spared = {id(here), id(here.parent)}
-    best, least = None, float("inf")
-    kept = [point for point in timeline.points.values() if point.checkpoint is not None]
-    after: dict[int, TimelinePoint] = {}
-    before: dict[int, TimelinePoint] = {}
-    for point in kept:
-        ancestor = next((each for each in _ancestors(point) if each.checkpoint is not None), None)
-        if ancestor is not None:
-            before[point.number] = ancestor
-            after.setdefault(ancestor.number, point)
-    for point in kept:
-        # by the time of a rerun, the file may be gone or replaced
-        if point.parent is None or id(point) in spared or isinstance(point.command, Restore):
-            continue
-        following = after.get(point.number, point)
-        gap = following.depth - before[point.number].depth
-        missed = gap / (timeline.stops - point.number + 1)
-        if missed < least:
-            best, least = point, missed
-    return best
 
 
 def _ancestors(point: TimelinePoint) -> Iterator[TimelinePoint]:

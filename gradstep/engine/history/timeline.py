@@ -9,7 +9,7 @@ from typing import Any
 
 from gradstep.engine.expressions.names import Scope
 from gradstep.engine.held import Held
-from gradstep.engine.history.points import TimelinePoint, add_losses, fork_of, graph_alive
+from gradstep.engine.history.points import KeptPoints, TimelinePoint, add_losses, fork_of, graph_alive
 from gradstep.engine.runner import Runner
 from gradstep.engine.state.images import Image, Images
 from gradstep.engine.state.part import Key
@@ -42,6 +42,8 @@ class Timeline:
     current: TimelinePoint | None = None
     """The present point; None without a history."""
     points: dict[int, TimelinePoint] = field(default_factory=dict)
+    kept: KeptPoints = field(default_factory=KeptPoints)
+    """The points that have a checkpoint."""
     branches: dict[str, TimelinePoint] = field(default_factory=dict)
     """The last point of each branch."""
     branch: str = FIRST
@@ -84,13 +86,14 @@ class Timeline:
         if self.budget:
             point = self._point(self.stops, None, None, take(self.held, self.images, None, None))
             self.current = self.points[point.number] = self.branches[FIRST] = point
+            self.kept.add(point)
         self.runner.transaction.keep_in(self)
         self.held.batches.keeps_all = self.current is not None
 
     def end(self) -> None:
         """Stop keeping a history, and drop the present one."""
         self.current, self.branch = None, FIRST
-        self.points, self.branches, self.images = {}, {}, Images(self.held.offload)
+        self.points, self.branches, self.images, self.kept = {}, {}, Images(self.held.offload), KeptPoints()
         self.repeats, self.trusting, self.small, self._wrote = {}, True, 0, {}
         self.ran = 0.0
         self.runner.transaction.keep_in(self)
@@ -131,6 +134,8 @@ class Timeline:
         self.ran += seconds
         self.branch = point.branch
         self.current = self.points[point.number] = self.branches[point.branch] = point
+        if point.checkpoint is not None:
+            self.kept.add(point)
 
     def _outside(self, written: Sequence[Image]) -> None:
         """Record writes to tensors outside of the model: add their old contents to every earlier point."""
@@ -180,10 +185,12 @@ class Timeline:
         point.checkpoint = checkpoint.without_graphs() if graph_alive(self.held, checkpoint) else checkpoint
         point.small = size_of(checkpoint, None)
         self.small += point.small
+        self.kept.add(point)
 
     def drop(self, point: TimelinePoint) -> None:
         """Drop the checkpoint of a point."""
         point.checkpoint = None
+        self.kept.remove(point)
         self.small -= point.small
         point.small = 0
 
