@@ -77,14 +77,15 @@ class Record(NamedTuple):
 
     def is_same(self) -> bool:
         """Return whether it still holds the same objects."""
-        there = _dict_of(self.owner)
-        if there is not None:
-            return (
-                len(there) == len(self.keys)
-                and all(map(is_, there.values(), self.values))
-                and all(map(is_, there, self.keys))
-            )
-        return len(self.owner) == len(self.values) and all(map(is_, self.owner, self.values))
+        owner = self.owner
+        there = _dict_of(owner)
+        if there is None:
+            return len(owner) == len(self.values) and all(map(is_, owner, self.values))
+        if there is owner:
+            same = len(there) == len(self.keys) and all(map(is_, there, self.keys))
+        else:
+            same = (*there,) == self.keys  # names, which are compared by identity first
+        return same and all(map(is_, there.values(), self.values))
 
     def restore(self) -> None:
         """Put the same objects back into it."""
@@ -199,6 +200,11 @@ class Attributes:
 
     def capture(self) -> CapturedAttributes:
         """Return the present attributes; the same object until something changes."""
+        last = self.last
+        # where no container has changed, walking them again would find the same ones
+        same = last.records and all(map(Record.is_same, last.records))
+        if same and all(same_state(state_of(owner), state) for _, owner, state in last.states):
+            return last
         records: list[Record] = []
         seen, waiting = set[int](), self._roots[::-1]
         while waiting and len(records) < _MOST:
@@ -211,11 +217,7 @@ class Attributes:
                 record = self._records[id(owner)] = self._scan(owner, path)
             records.append(record)
             waiting += record.within[::-1]
-        last = self.last
         states = [(path, owner, state_of(owner)) for record in records for path, owner in record.stateful]
-        same = len(records) == len(last.records) and all(map(is_, records, last.records))
-        if same and all(same_state(one, other) for (*_, one), (*_, other) in zip(states, last.states, strict=True)):
-            return last
         self._records = {id(record.owner): record for record in records}
         self.last = CapturedAttributes(tuple(records), tuple(states))
         return self.last

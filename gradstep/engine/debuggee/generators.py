@@ -7,14 +7,20 @@ import random
 import struct
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 
+from gradstep.engine.bits import same_bits
+
 _MT19937_BYTES = 624 * 4 + 4
 """Bytes of numpy's mt19937_state: the key and the position (numpy/random/src/mt19937/mt19937.h). Python's RandomObject
 has the object header, the position and then the key (Modules/_randommodule.c)."""
+
+
+Devices: TypeAlias = tuple[tuple[torch.Generator, torch.Tensor], ...]
+"""Each generator of a device, or of a data loader, with its state."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +28,7 @@ class Randomness:
     """The state of every generator at one point."""
 
     cpu: torch.Tensor
-    devices: tuple[tuple[torch.Generator, torch.Tensor], ...]
+    devices: Devices
     python: tuple[Any, ...]
     numpy: dict[str, Any]
 
@@ -49,15 +55,12 @@ class RandomKeeper:
 
     def capture(self) -> Randomness:
         """Return the state of all generators, without drawing; the same object until one of them changes."""
-        found = Randomness(
-            torch.default_generator.get_state(),
-            tuple([(g, g.get_state()) for g in (*_device_generators(), *self._more)]),
-            self._python_state(),
-            self._numpy_state(),
-        )
-        if self._last is None or not _same(self._last, found):
-            self._last = found
-        return self._last
+        last, generators = self._last, (*_device_generators(), *self._more)
+        cpu, python, numpy = torch.default_generator.get_state(), self._python_state(), self._numpy_state()
+        devices = tuple([(each, each.get_state()) for each in generators])
+        if last is None or python != last.python or numpy is not last.numpy or not _same(last, cpu, devices):
+            last = self._last = Randomness(cpu, devices, python, numpy)
+        return last
 
     def restore(self, saved: Randomness) -> None:
         """Restore every generator except those of a device that was not in use then."""
@@ -103,13 +106,12 @@ def state_bytes(saved: Randomness) -> list[bytes]:
     return parts
 
 
-def _same(one: Randomness, other: Randomness) -> bool:
+def _same(last: Randomness, cpu: torch.Tensor, devices: Devices) -> bool:
+    """Return whether torch's generators are those of a capture, in the same states."""
     return (
-        one.numpy is other.numpy
-        and (one.python is other.python or one.python == other.python)
-        and torch.equal(one.cpu, other.cpu)
-        and [g for g, _ in one.devices] == [g for g, _ in other.devices]
-        and all(torch.equal(a, b) for (_, a), (_, b) in zip(one.devices, other.devices, strict=True))
+        len(devices) == len(last.devices)
+        and same_bits(cpu, last.cpu)
+        and all(one is other and same_bits(a, b) for (one, a), (other, b) in zip(devices, last.devices, strict=True))
     )
 
 

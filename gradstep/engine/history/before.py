@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from gradstep.engine.bits import same_bits
-from gradstep.engine.debuggee.debuggee import Debuggee
-from gradstep.engine.debuggee.loop import Act
 from gradstep.engine.expressions.indexing import Item
 from gradstep.engine.history.points import TimelinePoint
 from gradstep.engine.state import registry
 from gradstep.engine.state.part import Key
 from gradstep.engine.state.saved import Copies, Saved
 from gradstep.engine.state.snapshot import Checkpoint
-from gradstep.engine.state.writing import writing
 from gradstep.values.commands import ACT_NAMES
 
 
@@ -20,25 +19,18 @@ def command_name(kind: type[object]) -> str:
     return ACT_NAMES.get(kind, kind.__name__.lower())
 
 
-def saved_before(held: Debuggee, point: TimelinePoint) -> Saved:
+def saved_before(point: TimelinePoint) -> Saved:
     """Return the state before the command that led to the present point; an unknown one when it was not kept.
 
     The contents are those of the images, not copies: they are valid until the workload leaves the point.
     """
     if point.parent is None:
         return Saved()
-    before, now = point.parent.checkpoint, point.checkpoint
-    if before is None or now is None:
+    before = point.parent.checkpoint
+    if before is None or point.checkpoint is None:
         return Saved(known=False)
-    changed = [key for key, image in before.images.items() if image is not now.images.get(key)]
-    kinds = {key[0] for key in point.wrote}
-    what = writing(held, point.command) if isinstance(point.command, Act) else None
-    captured = {
-        part.name: before.captured[part.name]
-        for part in registry.PARTS
-        if what is None or part.may_write(held, what) is not None or kinds & part.kinds.keys()
-    }
-    return Saved(_copies(before, changed), captured)
+    captured = {name: before.captured[name] for name in point.parts}
+    return Saved(_copies(before, point.wrote), captured)
 
 
 def began_with(point: TimelinePoint) -> Saved | None:
@@ -67,8 +59,8 @@ def part_differs(point: TimelinePoint, key: Key, items: tuple[Item, ...]) -> boo
     return one.shape != other.shape or not same_bits(one[items], other[items])
 
 
-def _copies(before: Checkpoint, keys: list[Key]) -> Copies:
-    rows = [(key, image) for key in keys if (image := before.images[key]) is not None]
+def _copies(before: Checkpoint, keys: Iterable[Key]) -> Copies:
+    rows = [(key, image) for key in keys if (image := before.images.get(key)) is not None]
     return Copies(
         [key for key, _ in rows],
         [image.tensor for _, image in rows],

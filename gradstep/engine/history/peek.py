@@ -42,7 +42,7 @@ def peek(timeline: Timeline, target: TimelinePoint) -> Iterator[None]:
             images.load(others)  # a batch that the phase wrote
             timeline.put_losses(target, here)
             held.refused, held.forward_saved = "", None
-            held.saved = saved_before(held, target)
+            held.saved = saved_before(target)
             lend_graph(timeline, target, point)
             timeline.visiting = True
             yield

@@ -44,6 +44,8 @@ class TimelinePoint:
     """All losses up to here, when they came from a file."""
     wrote: tuple[Key, ...] = ()
     """The tensors that the command changed."""
+    parts: tuple[str, ...] = ()
+    """The names of the parts of the state that the command may have changed."""
     results: dict[Key, Image | None] | None = None
     """The tensors that the command changed, kept when a rerun does not give the same bits."""
     rest: dict[str, Any] | None = None

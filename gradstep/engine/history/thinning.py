@@ -43,11 +43,11 @@ def tidy(timeline: Timeline, say: Callable[[str], None] = lambda _: None) -> lis
         say: called with a message before anything that takes long.
     """
     here = timeline.current
-    most = timeline.budget * _ENOUGH if timeline.bytes > timeline.budget else math.inf
+    most = timeline.budget * _ENOUGH if timeline.exceeds(timeline.budget) else math.inf
     slow, memory = timeline.spent > timeline.share, timeline.images.memory
 
     def over() -> bool:
-        return timeline.bytes > most or (slow and memory.short)
+        return timeline.exceeds(most) or (slow and memory.short)
 
     if here is None or not over():
         return []
@@ -55,7 +55,7 @@ def tidy(timeline: Timeline, say: Callable[[str], None] = lambda _: None) -> lis
     while over():
         victim = timeline.kept.least(timeline.stops, (here, here.parent))
         if victim is None:
-            messages += _drop_results(timeline, here) if timeline.bytes > most else []
+            messages += _drop_results(timeline, here) if timeline.exceeds(most) else []
             break
         messages += _check(timeline, here, victim, say)
         _thin(timeline, victim)
@@ -147,7 +147,7 @@ def _drop_results(timeline: Timeline, here: TimelinePoint) -> list[str]:
     """Drop the results of commands that do not repeat, oldest first: points behind them become unreachable."""
     gone = 0
     for point in timeline.points.values():
-        if timeline.bytes <= timeline.budget * _ENOUGH:
+        if not timeline.exceeds(timeline.budget * _ENOUGH):
             break
         if point.results is not None and point is not here:
             point.results = point.rest = None

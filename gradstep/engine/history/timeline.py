@@ -11,8 +11,8 @@ from gradstep.engine.expressions.names import Scope
 from gradstep.engine.held import Held
 from gradstep.engine.history.points import KeptPoints, TimelinePoint, add_losses, fork_of, graph_alive
 from gradstep.engine.runner import Runner
+from gradstep.engine.state import registry
 from gradstep.engine.state.images import Image, Images
-from gradstep.engine.state.part import Key
 from gradstep.engine.state.saved import Saved
 from gradstep.engine.state.snapshot import Checkpoint, size_of, take, tensors_of
 from gradstep.values import numbers
@@ -57,7 +57,8 @@ class Timeline:
     """False once a rerun gave other bits: whether commands repeat is then checked before checkpoints are dropped."""
     small: int = 0
     """Approximate bytes of all checkpoints outside of images."""
-    _wrote: dict[tuple[Key, ...], tuple[Key, ...]] = field(default_factory=dict)
+    _shared: dict[tuple[Any, ...], Any] = field(default_factory=dict)
+    """Each tuple that points share, by itself."""
 
     @property
     def held(self) -> Held:
@@ -73,6 +74,10 @@ class Timeline:
     def bytes(self) -> int:
         """Approximate bytes of the history, without what undoing the last command needs anyway."""
         return self.images.tally.bytes + self.small - self._needed_anyway()
+
+    def exceeds(self, most: float) -> bool:
+        """Return whether `bytes` is more than `most`."""
+        return self.images.tally.bytes + self.small > most and self.bytes > most  # what is needed is slow to add up
 
     @property
     def spent(self) -> float:
@@ -94,7 +99,7 @@ class Timeline:
         """Stop keeping a history, and drop the present one."""
         self.current, self.branch = None, FIRST
         self.points, self.branches, self.images, self.kept = {}, {}, Images(self.held.offload), KeptPoints()
-        self.repeats, self.trusting, self.small, self._wrote = {}, True, 0, {}
+        self.repeats, self.trusting, self.small, self._shared = {}, True, 0, {}
         self.ran = 0.0
         self.runner.transaction.keep_in(self)
         self.held.batches.keeps_all = False
@@ -115,7 +120,8 @@ class Timeline:
         if self.travelling:
             return None
         assert before is not None
-        point = self._point(self.stops + 1, before, command, take(self.held, self.images, before.checkpoint, saved))
+        checkpoint = take(self.held, self.images, before.checkpoint, saved)
+        point = self._point(self.stops + 1, before, command, checkpoint, saved)
         if self.branches[self.branch] is not before:
             point.branch = self._new_name()
         return point
@@ -158,7 +164,12 @@ class Timeline:
                         point.checkpoint.images[("batch", str(place))] = image
 
     def _point(
-        self, number: int, before: TimelinePoint | None, command: PointCommand | None, checkpoint: Checkpoint
+        self,
+        number: int,
+        before: TimelinePoint | None,
+        command: PointCommand | None,
+        checkpoint: Checkpoint,
+        saved: Saved | None = None,
     ) -> TimelinePoint:
         held, now = self.held, self.held.point
         point = TimelinePoint(number, before, command, self.branch, checkpoint, now.phase, now.iteration, now.value)
@@ -167,11 +178,15 @@ class Timeline:
             point.losses = (list(held.losses), list(held.loss_rates))
         elif before is not None:
             point.entries = tuple(zip(held.losses[before.known :], held.loss_rates[before.known :], strict=True))
-        if before is not None and before.checkpoint is not None:
+        if before is not None and before.checkpoint is not None and saved is not None:
             old, new = before.checkpoint.images, checkpoint.images
             keys = dict.fromkeys((*old, *new))
             wrote = tuple([key for key in keys if old.get(key) is not new.get(key)])
-            point.wrote, point.depth = self._wrote.setdefault(wrote, wrote), before.depth + 1
+            kinds = {key[0] for key in wrote}
+            may = [part for part in registry.PARTS if part.name in saved.captured or not kinds.isdisjoint(part.kinds)]
+            parts = tuple([part.name for part in may])
+            point.wrote, point.parts = self._shared.setdefault(wrote, wrote), self._shared.setdefault(parts, parts)
+            point.depth = before.depth + 1
             point.small = size_of(checkpoint, before.checkpoint)
         point.made_by = point if isinstance(command, Forward) or before is None else before.made_by
         if graph_alive(held, checkpoint):

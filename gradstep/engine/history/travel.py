@@ -106,7 +106,7 @@ def _coming_back(timeline: Timeline, always: bool = True) -> Iterator[None]:
             torch._C._autograd._unsafe_set_version_counter(tuple(written), tuple(versions))
             held.losses[:], held.loss_rates[:] = losses, rates
             held.point, held.refused, held.forward_saved = point, refused, begun
-            held.saved = saved_before(held, here)
+            held.saved = saved_before(here)
 
 
 def watch_again(
@@ -163,7 +163,7 @@ def _travel(timeline: Timeline, target: TimelinePoint, graph: bool) -> Arrival:
     with _coming_back(timeline, always=False):
         _put(timeline, base)
         differing = _run_again(timeline, again)
-        before = saved_before(held, target)
+        before = saved_before(target)
         held.saved = before if before.known or not again else held.saved  # the rerun has saved it
     differ = tuple(f"{command_name(kind)}: {what}" for kind, what in differing.items())
     return Arrival(len(again), differ)

@@ -10,7 +10,7 @@ from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from functools import reduce
+from functools import cache, reduce
 from operator import or_
 from typing import TypeAlias
 
@@ -19,9 +19,9 @@ from torch import Tensor, nn
 
 _LARGE = 4 << 20
 """Bytes from which a tensor has huge pages of its own: two of them."""
-_BLOCK = 512 << 10
+_BLOCK = 256 << 10
 """Bytes that are swapped at once: the two blocks and a third between them fit into the cache of a core."""
-_FEW = 16
+_FEW = 32
 """The most blocks that are swapped on one thread: starting more would take longer."""
 _SLAB = 8 << 20
 """Bytes of a slab, from which small tensors are cut."""
@@ -188,21 +188,26 @@ def swap_all(pairs: Iterable[tuple[Tensor, Tensor]]) -> None:
         for start in range(0, one.nbytes, _BLOCK)
     ]
     threads = torch.get_num_threads() if len(blocks) > _FEW else 1
-    between = torch.empty(threads, _BLOCK, dtype=torch.uint8)
-    shares = [(row.data_ptr(), blocks[place::threads]) for place, row in enumerate(between)]
     if threads == 1:
-        _swap(*shares[0])
+        _swap(blocks, 0)
         return
     with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(_swap, *zip(*shares, strict=True)))
+        list(pool.map(_swap, (blocks[place::threads] for place in range(threads)), range(threads)))
 
 
-def _swap(between: int, blocks: Iterable[tuple[int, int, int]]) -> None:
-    """Swap blocks of memory, given as two addresses and a size, by way of the memory at `between`."""
+def _swap(blocks: Iterable[tuple[int, int, int]], thread: int) -> None:
+    """Swap blocks of memory, given as two addresses and a size, on one of several threads."""
+    between = _room(thread).data_ptr()
     for one, other, size in blocks:
         ctypes.memmove(between, one, size)
         ctypes.memmove(one, other, size)
         ctypes.memmove(other, between, size)
+
+
+@cache
+def _room(_thread: int) -> Tensor:
+    """Return room for a block: each thread has its own, and keeps it."""
+    return torch.empty(_BLOCK, dtype=torch.uint8)
 
 
 def copy_all(targets: Sequence[Tensor], sources: Sequence[Tensor]) -> None:
