@@ -180,8 +180,7 @@ class Timeline:
             point.entries = tuple(zip(held.losses[before.known :], held.loss_rates[before.known :], strict=True))
         if before is not None and before.checkpoint is not None and saved is not None:
             old, new = before.checkpoint.images, checkpoint.images
-            keys = dict.fromkeys((*old, *new))
-            wrote = tuple([key for key in keys if old.get(key) is not new.get(key)])
+            wrote = tuple([key for key, image in new.items() if old.get(key, image) is not image or key not in old])
             kinds = {key[0] for key in wrote}
             may = [part for part in registry.PARTS if part.name in saved.captured or not kinds.isdisjoint(part.kinds)]
             parts = tuple([part.name for part in may])

@@ -6,12 +6,11 @@ import ctypes
 import mmap
 import time
 import weakref
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from functools import cache, reduce
-from operator import or_
+from functools import cache
 from typing import TypeAlias
 
 import torch
@@ -30,7 +29,8 @@ _ALIGNED = 64
 _NOTICED = 64 << 20
 """Bytes of new memory for one act from which it is much: nobody notices the 20 ms that less takes."""
 _RECENT = 32
-"""Acts whose copies set how much memory stays in the pool: an iteration that accumulates several backwards."""
+"""Acts, at least, whose copies set how much memory stays in the pool: an iteration that accumulates several
+backwards."""
 
 
 _Kind: TypeAlias = tuple[torch.Size, tuple[int, ...], torch.dtype, torch.device]
@@ -52,8 +52,12 @@ class Memory:
         """Seconds that copies into much new memory have taken."""
         self._new = 0
         """Bytes that were ever allocated."""
-        self._taken: deque[Counter[_Kind]] = deque(maxlen=_RECENT)
-        """How many tensors of each kind were copied for each of the last acts."""
+        self._watched: dict[int, weakref.ref[Tensor]] = {}
+        """A reference to each tensor in use, whose memory returns to the pool when it is collected."""
+        self._most: list[Counter[_Kind]] = [Counter(), Counter()]
+        """How many tensors of each kind were copied at most for one act: of the last acts, and of those before them."""
+        self._acts = 0
+        """How many are the last acts."""
         self._slab: Tensor | None = None
         self._cut = 0
         """Bytes of the slab that are allocated."""
@@ -69,8 +73,8 @@ class Memory:
             base = self._fresh(tensor)
             self._new += base.nbytes
         self.given += base.nbytes
-        given = base.detach()  # another object on the same memory: its finalizer returns the memory
-        weakref.finalize(given, self._reclaim, kind, base).atexit = False
+        given = base.detach()  # another object on the same memory
+        self._watched[id(base)] = weakref.ref(given, lambda _: self._reclaim(kind, base))
         return given
 
     def take(self, tensors: Sequence[Tensor]) -> list[Tensor]:
@@ -81,7 +85,7 @@ class Memory:
             (copy, tensor.detach()) for copy, tensor in zip(made, tensors, strict=True) if copy.layout is torch.strided
         ]
         copy_all([copy for copy, _ in dense], [tensor for _, tensor in dense])
-        self._taken.append(Counter(_kind_of(tensor) for _, tensor in dense))
+        self._note(Counter(_kind_of(tensor) for _, tensor in dense))
         new = self._new - new
         if new and new >= _NOTICED:
             self.seconds += (time.perf_counter() - began) * new / sum(copy.nbytes for copy, _ in dense)
@@ -102,9 +106,16 @@ class Memory:
             if not waiting:
                 del self._free[kind]
 
+    def _note(self, taken: Counter[_Kind]) -> None:
+        """Note how many tensors of each kind were copied for an act."""
+        if self._acts == _RECENT:
+            self._most, self._acts = [Counter(), self._most[0]], 0
+        self._acts += 1
+        self._most[0] |= taken
+
     def _needed(self) -> Counter[_Kind]:
         """Return how many tensors of each kind one of the last acts has copied at most."""
-        return reduce(or_, self._taken, Counter())
+        return self._most[0] | self._most[1]
 
     def _fresh(self, tensor: Tensor) -> Tensor:
         """Return new memory; small tensors share a slab, which is freed when none of them is in use."""
@@ -112,11 +123,12 @@ class Memory:
             return dense_like(tensor, self._offload)
         if self._slab is None or self._cut + tensor.nbytes > self._slab.nbytes:
             self._slab, self._cut = _pages(_SLAB), 0
-        part = self._slab[self._cut : self._cut + tensor.nbytes]
+        made = _shaped(self._slab, tensor, self._cut)
         self._cut += -(-tensor.nbytes // _ALIGNED) * _ALIGNED
-        return _shaped(part, tensor)
+        return made
 
     def _reclaim(self, kind: _Kind, base: Tensor) -> None:
+        del self._watched[id(base)]
         self.given -= base.nbytes
         self.free += base.nbytes
         self._free.setdefault(kind, []).append(base)
@@ -163,10 +175,10 @@ def _pages(size: int) -> Tensor:
     return torch.frombuffer(pages, dtype=torch.uint8)
 
 
-def _shaped(flat: Tensor, like: Tensor) -> Tensor:
-    """Return bytes viewed as a dense tensor of another's shape, strides and dtype."""
-    shape = torch.empty_like(like, device="meta")
-    return flat.view(like.dtype).as_strided(shape.shape, shape.stride(), flat.storage_offset() // like.element_size())
+def _shaped(flat: Tensor, like: Tensor, start: int = 0) -> Tensor:
+    """Return bytes, from `start` on, viewed as a dense tensor of another's shape, strides and dtype."""
+    strides = (like if like.is_contiguous() else torch.empty_like(like, device="meta")).stride()
+    return flat.view(like.dtype).as_strided(like.shape, strides, start // like.element_size())
 
 
 def copies_of(tensors: Sequence[Tensor], offload: bool = False) -> list[Tensor]:

@@ -82,7 +82,8 @@ def size_of(checkpoint: Checkpoint, before: Checkpoint | None) -> int:
     """Return the approximate bytes of a checkpoint outside of images that it does not share with the one before."""
     size = _ENTRY * len(checkpoint.images)
     for part in registry.PARTS:
-        size += part.size(checkpoint.captured[part.name], None if before is None else before.captured[part.name])
+        captured, old = checkpoint.captured[part.name], None if before is None else before.captured[part.name]
+        size += 0 if captured is old else part.size(captured, old)
     return size
 
 
