@@ -173,7 +173,7 @@ class Forgetful(nn.Module):
 
 def test_what_does_not_repeat_is_noticed_and_its_results_are_kept() -> None:
     torch.manual_seed(0)
-    traveller = Traveller.of(hold(Forgetful()), budget=5_000)
+    traveller = Traveller.of(hold(Forgetful()), budget=200_000)
     traveller.take("loop", 20)
     assert sorted(line.split()[0] for line in traveller.told) == ["backward", "forward"]
     assert "does not repeat bit for bit when rerun, so its results are kept" in traveller.told[0]
@@ -268,7 +268,7 @@ def test_what_is_not_checked_and_does_not_repeat_is_refused_and_checked_from_the
     monkeypatch.setattr(thinning, "SLICE", -1)
     monkeypatch.setattr(thinning, "HASHED", -1)
     torch.manual_seed(0)
-    traveller = Traveller.of(hold(Forgetful()), budget=5_000)
+    traveller = Traveller.of(hold(Forgetful()), budget=200_000)
     traveller.take("loop", 20)
     assert not traveller.told
     there, memory = traveller.digest(), traveller.timeline.bytes
@@ -292,7 +292,7 @@ def test_batches_that_do_not_repeat_are_noticed_and_kept() -> None:
     def batches() -> tuple[torch.Tensor, torch.Tensor]:
         return torch.randn(3, 4, generator=own), torch.ones(3, 2)
 
-    traveller = Traveller.of(hold(nn.Linear(4, 2), batches), budget=7_000)
+    traveller = Traveller.of(hold(nn.Linear(4, 2), batches), budget=200_000)
     for _ in range(12):
         traveller.take("act", "next_batch")
         traveller.check()

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from counting import calls
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -17,7 +18,7 @@ from gradstep.engine import bits
 from gradstep.session.local import Session
 from gradstep.session.transport.request_loop import Gate
 from gradstep.session.transport.wire import Close, Execute, Look, Order, frame
-from gradstep.values.commands import ACTS, Command, Show, line_of
+from gradstep.values.commands import ACTS, Command, Show, Undo, ZeroGrad, line_of
 from gradstep.values.expressions import Name
 from gradstep.values.outcomes import Outcome, Stop
 from gradstep.values.views import LookLoss, LookModel, LookNames, LookState, LookTensor, LookWhy, NoView, Request
@@ -125,6 +126,19 @@ def test_what_several_views_show_is_read_once_for_all(monkeypatch: pytest.Monkey
     alone, together = looked(LookModel()), looked(LookModel(), LookWhy(), LookLedger(), LookLayers())
     assert all(several <= one for several, one in zip(together, alone, strict=True))
     assert max(times for counted in alone for times in counted.values()) == 2, "its norm, and whether it has changed"
+
+
+def test_the_last_rows_of_a_long_timeline_cost_as_much_as_those_of_a_short_one() -> None:
+    session, took = session_of(2), []
+    for stops in (40, 400):
+        while session.stop.number < stops:
+            session.execute(ZeroGrad())
+        session.execute(Undo(3))
+        took.append(calls(lambda: session.look(LookTimeline(0, 20))))
+        (view,) = session.look(LookTimeline(0, 20))
+        assert [row.undone for row in view.rows] == [False] * 17 + [True] * 3
+        assert all(row.way for row in view.rows)
+    assert took[1] <= took[0] + 5
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from gradstep.engine.state.snapshot import Checkpoint
 from gradstep.values.commands import PointCommand, Restore
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False, repr=False, slots=True)
 class TimelinePoint:
     """One point: the state after a command, reached from the point before it."""
 

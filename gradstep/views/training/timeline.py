@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import islice, takewhile
 
 from msgspec.structs import replace
 
@@ -28,26 +29,27 @@ def timeline_view(timeline: Timeline, stop: int, look: LookTimeline) -> Timeline
     if here is None:
         note = "no history is kept: start with --history 1GiB" if not timeline.budget else "no stop is kept yet"
         return TimelineView(stop, (), 0, 0, (), 0, timeline.budget, note)
-    points = list(timeline.points.values())
-    end = max(0, len(points) - look.last)
+    total = len(timeline.points)
+    end = max(0, total - look.last)
     first = max(0, end - look.count)
-    undone = {point.number for point in timeline.ahead()}
-    way = {point.number for point in timeline.branches[timeline.branch].path()}
+    points = [*islice(reversed(timeline.points.values()), total - end, total - first)][::-1]
+    path = timeline.branches[timeline.branch].path()
+    way = {point.number for point in takewhile(lambda point: point.number >= points[0].number, path)} if points else ()
     ends: dict[int, list[str]] = {}
     for name, point in timeline.branches.items():
         ends.setdefault(point.number, []).append(name)
-    rows = tuple(_row(timeline, p, undone, tuple(ends.get(p.number, ())), p.number in way) for p in points[first:end])
+    rows = tuple(_row(timeline, point, tuple(ends.get(point.number, ())), point.number in way) for point in points)
     branches = tuple(
         TimelineBranch(name, point.number, point.iteration, point.loss, name == timeline.branch)
         for name, point in timeline.branches.items()
     )
     memory, script = max(0, timeline.bytes), bool(here.place)
     spent, share = timeline.spent, timeline.share
-    return TimelineView(stop, rows, len(points), first, branches, memory, timeline.budget, "", spent, share, script)
+    return TimelineView(stop, rows, total, first, branches, memory, timeline.budget, "", spent, share, script)
 
 
-def _row(timeline: Timeline, point: TimelinePoint, undone: set[int], ends: tuple[str, ...], way: bool) -> TimelineRow:
-    kept = point.checkpoint
+def _row(timeline: Timeline, point: TimelinePoint, ends: tuple[str, ...], way: bool) -> TimelineRow:
+    here, kept = timeline.current, point.checkpoint
     images = {} if kept is None else {key: kept.images.get(key) for key in point.wrote}
     memory = point.small + sum(image.size for image in images.values() if image is not None)
     phase = point.phase if point.command is None else ACT_NAMES.get(type(point.command), "edit")
@@ -63,8 +65,8 @@ def _row(timeline: Timeline, point: TimelinePoint, undone: set[int], ends: tuple
         memory,
         kept is not None,
         not point.lost or bool(point.place),
-        point is timeline.current,
-        point.number in undone,
+        point is here,
+        way and here is not None and point.number > here.number,
         () if point.place else ends,
         way,
         note=point.lost,
