@@ -80,8 +80,8 @@ def restore(held: Debuggee, images: Images, checkpoint: Checkpoint) -> None:
 
 def size_of(checkpoint: Checkpoint, before: Checkpoint | None) -> int:
     """Return the approximate bytes of a checkpoint outside of images that it does not share with the one before."""
-    old = {} if before is None else before.images
-    new = sum(image is not None and old.get(key) is not image for key, image in checkpoint.images.items())
+    shared = {} if before is None else before.images
+    new = sum(image is not None and shared.get(key) is not image for key, image in checkpoint.images.items())
     size = _POINT + _ENTRY * len(checkpoint.images) + _IMAGE * new
     for part in registry.PARTS:
         captured, old = checkpoint.captured[part.name], None if before is None else before.captured[part.name]
