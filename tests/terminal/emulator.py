@@ -12,6 +12,8 @@ import pexpect
 import pyte
 
 MODES = re.compile(rb"\x1b\[\?([\d;]+)([hl])")
+SYNCHRONIZED = b"\x1b[?2026"
+"""Begins the mode of synchronized output: `h` opens an update, `l` closes it, `$p` asks whether the terminal has it."""
 
 
 class Terminal:
@@ -28,6 +30,7 @@ class Terminal:
         self._stream = pyte.ByteStream(self.screen)
         self.bytes = b""
         self.child = pexpect.spawn(command[0], list(command[1:]), dimensions=(rows, columns), env=env)
+        self.child.delaybeforesend = None
 
     @property
     def text(self) -> str:
@@ -42,14 +45,22 @@ class Terminal:
             raise AssertionError(f"nothing came for {timeout} s; the terminal shows:\n{self.text}") from None
         except pexpect.EOF:
             return False
+        asked = self.bytes.count(SYNCHRONIZED + b"$p")
         self.bytes += data
         self._stream.feed(data)
+        if self.bytes.count(SYNCHRONIZED + b"$p") > asked:
+            self.child.send(SYNCHRONIZED + b";2$y")
         return True
 
+    @property
+    def _whole(self) -> bool:
+        """Whether no update is half drawn."""
+        return self.bytes.rfind(SYNCHRONIZED + b"h") <= self.bytes.rfind(SYNCHRONIZED + b"l")
+
     def wait(self, wanted: str | Callable[[str], bool], timeout: float = 30) -> str:
-        """Read until a text is on the screen, or a condition holds for what is; return the screen."""
+        """Read until a text is on the screen, or a condition holds for what is; return the screen, wholly drawn."""
         holds = wanted if callable(wanted) else lambda text: wanted in text
-        while not holds(self.text):
+        while not (self._whole and holds(self.text)):
             if not self.read(timeout):
                 raise AssertionError(f"the program ended before {wanted!r} was shown; the terminal shows:\n{self.text}")
         return self.text
