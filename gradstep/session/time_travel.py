@@ -113,12 +113,13 @@ class TimeTravel:
         return text
 
     def _back(self, count: int) -> TimelinePoint:
-        path = list(self.timeline.here().path())
-        back = 0
-        for _ in range(min(count, len(path))):
-            while back < len(path) and path[back].number in self._joined:
+        here, back = self.timeline.here(), 0
+        path = here.path()
+        for _ in range(min(count, here.depth + 1)):
+            for point in path:
                 back += 1
-            back += 1
+                if point.number not in self._joined:
+                    break
         return self.timeline.back(max(back, count))
 
     def _forth(self, count: int) -> TimelinePoint:

@@ -92,7 +92,8 @@ def _coming_back(timeline: Timeline, always: bool = True) -> Iterator[None]:
     graphs = _graphs_of(held)
     if begun is not None:  # its copies are shared with images, whose contents will move; they are only buffers
         begun.copies.copies = [copy.clone() for copy in begun.copies.copies]
-    losses, rates, came = list(held.losses), list(held.loss_rates), False
+    kept = (list(held.losses), list(held.loss_rates)) if always else None  # a long list
+    came = False
     # a tensor rewritten with the same bits is not restored, but a live graph would see its version change
     written = [tensor for _, tensor in (*held.parameters, *held.buffers()) if tensor.layout is torch.strided]
     versions = [tensor._version for tensor in written]
@@ -104,7 +105,7 @@ def _coming_back(timeline: Timeline, always: bool = True) -> Iterator[None]:
             restore(held, timeline.images, here.checkpoint)
             restore_parts(held, graphs)
             torch._C._autograd._unsafe_set_version_counter(tuple(written), tuple(versions))
-            held.losses[:], held.loss_rates[:] = losses, rates
+            held.losses[:], held.loss_rates[:] = timeline.losses(here) if kept is None else kept
             held.point, held.refused, held.forward_saved = point, refused, begun
             held.saved = saved_before(here)
 
