@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import pytest
+from counting import calls
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,6 +18,7 @@ from gradstep.examples import EXAMPLES
 from gradstep.session.local import Session
 from gradstep.values.commands import Forward, Load
 from gradstep.values.views.graph import GraphView, LookGraph
+from gradstep.views.graph.groups import FoldedRows, Group, Groups
 from gradstep.views.graph.lanes import EVERY, LEAF, NODE, Lanes
 from gradstep.workload import Workload
 
@@ -24,10 +28,22 @@ UP, DOWN = set("│╯╰┤├┴┼"), set("│╮╭┤├┬┼")
 STOPS = set("╮╭╯╰┤├┬┴┼")
 
 
+def unfolded(edges: Sequence[Sequence[int]]) -> FoldedRows:
+    """Return the rows of a graph without groups."""
+    return FoldedRows(grouped(len(edges), ()), lambda _: False, edges)
+
+
+def grouped(nodes: int, groups: Sequence[Group]) -> Groups:
+    """Return groups of so many nodes."""
+    made = Groups.__new__(Groups)
+    made.items, made.total = list(groups), nodes
+    return made
+
+
 def draw_lanes(edges: Sequence[Sequence[int]], leaves: Sequence[bool], most: int = 1 << 20) -> list[str]:
     """Return the lanes of every row of a graph."""
     marks = [LEAF if leaf else NODE for leaf in leaves]
-    return Lanes(edges, most).draw(0, len(edges), marks, range(len(edges)))
+    return Lanes(unfolded(edges), most).draw(0, len(edges), marks)
 
 
 def read(rows: Sequence[str], names: Sequence[int]) -> list[set[int]]:
@@ -110,10 +126,60 @@ def test_edges_beyond_the_last_lane_are_named_by_number() -> None:
 def test_a_window_is_drawn_as_a_part_of_the_whole() -> None:
     size = 3 * EVERY
     edges = [tuple(t for t in (row + 1, row + 2 + row % 7, row + EVERY) if t < size) for row in range(size)]
-    lanes = Lanes(edges, 8)
-    whole = lanes.draw(0, size, [NODE] * size, range(size))
+    lanes = Lanes(unfolded(edges), 8)
+    whole = lanes.draw(0, size, [NODE] * size)
     for first, end in ((0, 1), (EVERY - 1, EVERY + 1), (EVERY, EVERY), (2 * EVERY + 5, size), (17, 2 * EVERY)):
-        assert lanes.draw(first, end, [NODE] * (end - first), range(size)) == whole[first:end]
+        assert lanes.draw(first, end, [NODE] * (end - first)) == whole[first:end]
+
+
+@st.composite
+def nests(draw: st.DrawFn, first: int, end: int, parent: int = -1, depth: int = 0) -> list[Group]:
+    """Groups of the nodes from one to another, each followed by those inside it."""
+    ends = sorted(draw(st.sets(st.integers(first, end), max_size=6)))
+    found: list[Group] = []
+    for low, high in pairwise(ends):
+        if high - low > 1 and draw(st.booleans()):
+            found.append(Group(f"{depth}.{low}", 0, low, high, depth, parent))
+            found += draw(nests(low, high, 0, depth + 1)) if depth < 2 else []
+    return found
+
+
+@given(st.data(), st.integers(20, 60), st.integers(1, 5))
+def test_lanes_that_share_with_those_of_another_folding_are_drawn_the_same(
+    data: st.DataObject, size: int, most: int
+) -> None:
+    spans = st.sampled_from((1, 1, 1, 2, 3, size))
+    edges = [
+        tuple(min(node + data.draw(spans), size - 1) for _ in range(data.draw(st.integers(1, 2))))
+        if node < size - 1
+        else ()
+        for node in range(size)
+    ]
+    groups = grouped(size, data.draw(nests(0, size)))
+    lanes, rows, folded = None, None, set[str]()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gradstep.views.graph.lanes.EVERY", 4)
+        for turned in data.draw(st.lists(st.sets(st.sampled_from([g.key for g in groups.items] or [""])), max_size=4)):
+            folded ^= turned
+            before, rows = rows, FoldedRows(groups, lambda group: group.key in folded, edges)  # noqa: B023
+            fresh = Lanes(rows, most)
+            lanes = fresh if lanes is None or before is None else Lanes(rows, most, lanes, rows.differ(before))
+            marks = [NODE] * rows.total
+            assert lanes.draw(0, rows.total, marks) == fresh.draw(0, rows.total, marks)
+            assert [rows.row_of(rows.node_of(row)) for row in range(rows.total)] == [*range(rows.total)]
+            assert vars(lanes) == vars(fresh)
+
+
+def test_folding_a_group_lays_out_what_is_near_it_however_long_the_graph() -> None:
+    took = []
+    for size in (10 * EVERY, 100 * EVERY):
+        edges = [*((node + 1,) for node in range(size - 1)), ()]
+        middle = size // 2 + 5
+        groups = grouped(size, [Group("middle", 0, middle, middle + 9, 0, -1)])
+        opened, folded = (FoldedRows(groups, lambda _, fold=fold: fold, edges) for fold in (False, True))
+        lanes, differ = Lanes(opened), folded.differ(opened)
+        took.append(calls(partial(Lanes, folded, 8, lanes, differ)))
+    assert took[1] <= took[0] < 8 * EVERY
 
 
 def text_model(config: Callable[[Any], Any], kind: str) -> Callable[[], Workload]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 from gradstep.engine.autograd.graph import GraphRecord
@@ -68,8 +69,9 @@ class Groups:
             place = self.items[place].parent
         return self.items[place] if place >= 0 else None
 
+    @cached_property
     def level(self) -> int:
-        """Return the depth from which groups are folded by default, so that few rows remain."""
+        """The depth from which groups are folded by default, so that few rows remain."""
         deepest = max((group.depth for group in self.items), default=-1) + 1
         if self.total <= FEW:
             return deepest
@@ -81,51 +83,98 @@ class Groups:
 
     def folded(self, level: int, toggled: Sequence[str]) -> Callable[[Group], bool]:
         """Return a predicate for folded groups."""
-        depth, others = self.level() if level < 0 else level, frozenset(toggled)
+        depth, others = self.level if level < 0 else level, frozenset(toggled)
         return lambda group: (group.depth >= depth) != (group.key in others)
 
 
 class FoldedRows:
-    """The rows that remain when some groups are folded: nodes and groups outside of folded ones."""
+    """The rows that remain when some groups are folded: nodes and groups outside of folded ones.
 
-    def __init__(self, groups: Groups, folded: Callable[[Group], bool]) -> None:
-        self.firsts: list[int] = []
-        """The node of each row; of a folded group its first."""
-        self.folds: dict[int, int] = {}
-        """The index of the group of each row that is a folded group."""
-        self._groups = groups
-        node = 0
+    A row is named by its first node, so that a row keeps its name when others are folded.
+    """
+
+    def __init__(self, groups: Groups, folded: Callable[[Group], bool], edges: Sequence[Sequence[int]]) -> None:
+        self._edges, self.nodes = edges, groups.total
+        self._places: list[int] = []
+        """The indices of the folded groups that are rows."""
+        self._firsts: list[int] = []
+        self._ends: list[int] = []
+        self._rows: list[int] = []
+        """For each of them, the number of the row."""
+        node = hidden = 0
         for place, group in enumerate(groups.items):
             if group.first < node or not folded(group):
                 continue
-            self.firsts.extend(range(node, group.first))
-            self.folds[len(self.firsts)] = place
-            self.firsts.append(group.first)
+            self._places.append(place)
+            self._firsts.append(group.first)
+            self._ends.append(group.end)
+            self._rows.append(group.first - hidden)
             node = group.end
-        self.firsts.extend(range(node, groups.total))
+            hidden += group.end - group.first - 1
+        self.total = self.nodes - hidden
+        """The number of rows."""
+
+    def node_of(self, row: int) -> int:
+        """Return the first node of a row."""
+        place = bisect_right(self._rows, row) - 1
+        if place < 0:
+            return row
+        beyond = row - self._rows[place]
+        return self._ends[place] + beyond - 1 if beyond else self._firsts[place]
 
     def row_of(self, node: int) -> int:
         """Return the row that shows a node."""
-        return bisect_right(self.firsts, node) - 1
+        place = bisect_right(self._firsts, node) - 1
+        return node if place < 0 else self._rows[place] + max(0, node - self._ends[place] + 1)
 
-    def end_of(self, row: int) -> int:
-        """Return the node after the last one of a row."""
-        place = self.folds.get(row)
-        return self.firsts[row] + 1 if place is None else self._groups.items[place].end
+    def first_of(self, node: int) -> int:
+        """Return the first node of the row that shows a node."""
+        place = bisect_right(self._firsts, node) - 1
+        return self._firsts[place] if place >= 0 and node < self._ends[place] else node
 
-    def edges(self, record: GraphRecord) -> Sequence[tuple[int, ...]]:
-        """Return for each row the rows that its edges lead to, without edges inside a folded group."""
-        if not self.folds:
-            return record.edges
-        row_of = [row for row in range(len(self.firsts)) for _ in range(self.firsts[row], self.end_of(row))]
-        edges: list[tuple[int, ...]] = []
-        for row, node in enumerate(self.firsts):
-            if row not in self.folds:
-                edges.append(tuple([row_of[target] for target in record.edges[node]]))
-                continue
-            inside = (row_of[target] for n in range(node, self.end_of(row)) for target in record.edges[n])
-            edges.append(tuple(dict.fromkeys(target for target in inside if target != row)))
-        return edges
+    def fold_at(self, node: int) -> int | None:
+        """Return the index of the folded group that is the row at a node; None where the row is the node alone."""
+        place = bisect_left(self._firsts, node)
+        return self._places[place] if place < len(self._firsts) and self._firsts[place] == node else None
+
+    def end_of(self, node: int) -> int:
+        """Return the node after the last one of the row at a node."""
+        place = bisect_left(self._firsts, node)
+        return self._ends[place] if place < len(self._firsts) and self._firsts[place] == node else node + 1
+
+    def edges_of(self, node: int) -> tuple[int, ...]:
+        """Return the rows that the edges of the row at a node lead to, without edges inside a folded group."""
+        end, first = self.end_of(node), self.first_of
+        if end == node + 1:
+            return tuple([first(target) for target in self._edges[node]])
+        targets = (target for each in range(node, end) for target in self._edges[each] if target >= end)
+        return tuple(dict.fromkeys(map(first, targets)))
+
+    def walk(self, start: int) -> Iterator[tuple[int, Sequence[int]]]:
+        """Yield the rows that begin at node `start` or after it, each with those that its edges lead to."""
+        place = bisect_left(self._firsts, start)
+        node = max(start, self._ends[place - 1]) if place else start
+        first = self.first_of
+        for fold in [*self._firsts[place:], self.nodes]:
+            for each in range(node, fold):
+                yield each, [first(target) for target in self._edges[each]] if self._firsts else self._edges[each]
+            if fold < self.nodes:
+                yield fold, self.edges_of(fold)
+                node = self.end_of(fold)
+
+    def differ(self, other: FoldedRows) -> tuple[int, int]:
+        """Return the first node that another folding of the graph may show in another row, and the node after the last.
+
+        At both a row begins in either folding.
+        """
+        ours, theirs = self._places, other._places
+        most = min(len(ours), len(theirs))
+        same = next((i for i in range(most) if ours[i] != theirs[i]), most)
+        after = next((i for i in range(most - same) if ours[-1 - i] != theirs[-1 - i]), most - same)
+        changed = [(each, same, len(each._places) - after) for each in (self, other)]
+        firsts = [each._firsts[low] for each, low, high in changed if low < high]
+        ends = [each._ends[high - 1] for each, low, high in changed if low < high]
+        return min(firsts, default=self.nodes), max(ends, default=0)
 
 
 def _chains(record: GraphRecord) -> list[tuple[int, ...]]:

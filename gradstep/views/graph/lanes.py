@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from itertools import chain
+from typing import Protocol
 
 LEFT, RIGHT, UP, DOWN = 1, 2, 4, 8
 
@@ -28,10 +29,22 @@ DOWN_TO, UP_FROM = "↓", "↑"
 """Marks the number of the row that an edge without a lane leads to, and the row where such an edge ends."""
 
 EVERY = 256
-"""Rows between two saved states from which lanes can be drawn."""
+"""Nodes between two saved states from which lanes can be drawn."""
 
 _Lanes = list[int]
 """The row that each lane leads to; -1 for a free lane."""
+
+
+class Rows(Protocol):
+    """The rows of a graph, each named by its first node."""
+
+    def node_of(self, row: int) -> int:
+        """Return the first node of a row."""
+        ...
+
+    def walk(self, start: int) -> Iterator[tuple[int, Sequence[int]]]:
+        """Yield the rows that begin at node `start` or after it, each with the later rows that its edges lead to."""
+        ...
 
 
 class Lanes:
@@ -42,76 +55,120 @@ class Lanes:
     would be needed, the rows that run last get none: the edges to them are named by number.
 
     Args:
-        edges: for each row, the later rows its edges lead to; several edges to one row share a lane.
+        rows: the rows and their edges; several edges to one row share a lane.
         most: how many lanes there may be.
+        like: lanes of the same graph folded otherwise, with as many lanes at most: only what differs is laid out.
+        differ: from which node to which other one the rows are not those of `like`.
     """
 
-    def __init__(self, edges: Sequence[Sequence[int]], most: int = 8) -> None:
-        self._edges = edges
-        self._named = _without_lane(edges, max(1, most))
+    def __init__(self, rows: Rows, most: int = 8, like: Lanes | None = None, differ: tuple[int, int] = (0, 0)) -> None:
+        self._rows, self._most = rows, max(1, most)
+        self._waits: list[tuple[frozenset[int], frozenset[int]]] = []
+        """At every `EVERY`-th node, the rows further on that edges lead to: those that have a lane, and the others."""
+        self._named: dict[int, int] = {}
+        """The rows without a lane, and for each of them the row at which there were too many."""
         self._starts: list[tuple[_Lanes, int]] = []
-        lanes: _Lanes = []
-        own = -1
-        for row, targets in enumerate(edges):
-            if not row % EVERY:
-                self._starts.append((lanes.copy(), own))
-            if len(targets) == 1 and row in lanes and targets[0] not in lanes and targets[0] not in self._named:
+        """At every `EVERY`-th node, the lanes above the first row that begins there or later, and the lane before."""
+        low, high = differ
+        if like is not None:
+            # rows before those that differ, but with edges into them, differ too
+            low = min(low // EVERY, len(like._waits) - 1)
+            while low and not all(_outside(rows, differ) for rows in like._waits[low]):
+                low -= 1
+            self._waits, self._starts = like._waits[:low], like._starts[:low]
+            self._named = {row: at for row, at in like._named.items() if at < low * EVERY}
+        self._choose_named(like, high)
+        if like is not None and (changed := self._named.keys() ^ like._named.keys()):
+            self._starts, high = [], max(high, max(changed) + 1)
+        self._lay_out(like, high)
+
+    def _choose_named(self, like: Lanes | None, high: int) -> None:
+        """Choose the rows without a lane: where there are too many for `most` lanes, those that run last.
+
+        So the edges that are drawn are the short ones.
+        """
+        most, waits = self._most, self._waits
+        low = len(waits)
+        waiting, without = map(set, like._waits[low]) if like is not None and low else (set(), set())
+
+        def leave(room: int, row: int) -> None:
+            while len(waiting) > room:
+                last = max(waiting)
+                waiting.remove(last)
+                without.add(last)
+                self._named[last] = row
+
+        for row, targets in self._rows.walk(low * EVERY):
+            while len(waits) * EVERY <= row:
+                now = frozenset(waiting), frozenset(without)
+                if like is not None and len(waits) * EVERY >= high and now == like._waits[len(waits)]:
+                    self._named |= {row: at for row, at in like._named.items() if at >= len(waits) * EVERY}
+                    waits += like._waits[len(waits) :]
+                    return
+                waits.append(now)
+            waiting.discard(row)
+            if row in without:
+                without.remove(row)
+                leave(most - 1, row)  # it uses a free lane
+            waiting.update(targets)
+            if without:
+                waiting -= without
+            if len(waiting) > most:
+                leave(most, row)
+
+    def _lay_out(self, like: Lanes | None, high: int) -> None:
+        """Give every row its lane."""
+        starts, named = self._starts, self._named
+        low = len(starts)
+        lanes, own = like._starts[low] if like is not None and low else ([], -1)
+        lanes = lanes.copy()
+        for row, targets in self._rows.walk(low * EVERY):
+            while len(starts) * EVERY <= row:
+                now = lanes.copy(), own
+                if like is not None and len(starts) * EVERY >= high and now == like._starts[len(starts)]:
+                    starts += like._starts[len(starts) :]
+                    return
+                starts.append(now)
+            if len(targets) == 1 and row in lanes and targets[0] not in lanes and targets[0] not in named:
                 own = lanes.index(row)
                 lanes[own] = targets[0]  # what _step would do for most rows
             else:
-                own, _, _ = _step(lanes, row, targets, self._named, own)
+                own, _, _ = _step(lanes, row, targets, named, own)
 
-    def draw(self, first: int, end: int, marks: Sequence[str], names: Sequence[int]) -> list[str]:
+    def draw(self, first: int, end: int, marks: Sequence[str]) -> list[str]:
         """Return one string a row: the node on its lane, lanes that pass, and lanes that fork from or join the node.
 
         Args:
             first: the first row.
             end: the row after the last one.
             marks: for each row from `first` on, its symbol: `●`, `◆` or `■`.
-            names: the number of each row of the graph.
         """
         if first >= end:
             return []
-        start = first - first % EVERY
-        lanes, own = self._starts[start // EVERY]
-        lanes, drawn = lanes.copy(), []
-        for row in range(start, end):
+        place = self._rows.node_of(first)
+        start = place // EVERY
+        lanes, own = self._starts[start]
+        lanes, drawn = lanes.copy(), list[str]()
+        for row, targets in self._rows.walk(start * EVERY):
             before = lanes.copy()
-            own, ends, named = _step(lanes, row, self._edges[row], self._named, own)
-            if row >= first:
-                line = _line(before, lanes, own, ends, marks[row - first])
+            own, ends, named = _step(lanes, row, targets, self._named, own)
+            if row >= place:
+                line = _line(before, lanes, own, ends, marks[len(drawn)])
                 come = UP_FROM if row in self._named else ""
-                notes = come + "".join(f"{DOWN_TO}{names[target]}" for target in sorted(named))
+                notes = come + "".join(f"{DOWN_TO}{target}" for target in sorted(named))
                 drawn.append(f"{line} {notes}" if notes else line)
+                if len(drawn) == end - first:
+                    break
         return drawn
 
 
-def _without_lane(edges: Sequence[Sequence[int]], most: int) -> frozenset[int]:
-    """Return the rows without a lane when there are at most `most`: where there are too many, those that run last.
-
-    So the edges that are drawn are the short ones.
-    """
-    waiting: set[int] = set()
-    without: set[int] = set()
-
-    def leave(room: int) -> None:
-        while len(waiting) > room:
-            last = max(waiting)
-            waiting.remove(last)
-            without.add(last)
-
-    for row, targets in enumerate(edges):
-        waiting.discard(row)
-        if row in without:
-            leave(most - 1)  # it uses a free lane
-        waiting.update(targets)
-        waiting -= without.intersection(targets)
-        leave(most)
-    return frozenset(without)
+def _outside(rows: Iterable[int], differ: tuple[int, int]) -> bool:
+    """Return whether no row begins in a range of nodes."""
+    return not any(differ[0] <= row < differ[1] for row in rows)
 
 
 def _step(
-    lanes: _Lanes, row: int, targets: Sequence[int], without: frozenset[int], above: int
+    lanes: _Lanes, row: int, targets: Sequence[int], without: Container[int], above: int
 ) -> tuple[int, list[tuple[int, int]], list[int]]:
     """Turn the lanes above a row into those below it.
 

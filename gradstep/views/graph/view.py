@@ -50,11 +50,13 @@ class GraphViewer:
 class _Layout:
     """One way of folding a graph: its rows and their lanes."""
 
-    def __init__(self, graph: _Graph, request: LookGraph) -> None:
-        record = graph.record
-        self.rows = FoldedRows(graph.groups, graph.groups.folded(request.level, request.turned))
-        self.edges = self.rows.edges(record)
-        self.lanes = Lanes(self.edges, request.lanes)
+    def __init__(self, graph: _Graph, request: LookGraph, like: _Layout | None) -> None:
+        """Lay the rows out; `like` is a layout with as many lanes, which this one shares what it can with."""
+        self.rows = FoldedRows(graph.groups, graph.groups.folded(request.level, request.turned), graph.record.edges)
+        if like is None:
+            self.lanes = Lanes(self.rows, request.lanes)
+        else:
+            self.lanes = Lanes(self.rows, request.lanes, like.lanes, self.rows.differ(like.rows))
         self.made: dict[int, NodeRow] = {}
         """Rows as they are while nothing has run."""
 
@@ -89,7 +91,7 @@ class _Graph:
     # -- the window ----------------------------------------------------------------------------------------------------
     def view(self, stop: int, request: LookGraph) -> GraphView:
         layout = self._layout(request)
-        rows, total = layout.rows, len(layout.rows.firsts)
+        rows, total = layout.rows, layout.rows.total
         node = self._node_rows.node(request.near)
         at = -1 if node < 0 else rows.row_of(node)
         first = request.first if at < 0 else at - request.count // 2
@@ -116,7 +118,9 @@ class _Graph:
     def _layout(self, request: LookGraph) -> _Layout:
         key = (request.level, request.turned, request.lanes)
         if key not in self._layouts:
-            self._layouts[key] = _Layout(self, request)
+            latest = reversed(self._layouts.items())
+            like = next((layout for (*_, lanes), layout in latest if lanes == request.lanes), None)
+            self._layouts[key] = _Layout(self, request, like)
             if len(self._layouts) > _LAYOUTS:
                 self._layouts.popitem(last=False)
         self._layouts.move_to_end(key)
@@ -151,30 +155,33 @@ class _Graph:
     # -- rows ----------------------------------------------------------------------------------------------------------
     def _rows(self, layout: _Layout, first: int, end: int) -> list[NodeRow]:
         """Return rows of a layout, from the cache where possible."""
-        made = layout.made
+        made, rows = layout.made, layout.rows
         missing = [row for row in range(first, end) if row not in made]
         if missing:
             if len(made) > _KNOWN:
                 made.clear()
                 missing = [*range(first, end)]
             low, high = missing[0], missing[-1] + 1
-            marks = [self._mark(layout.rows, row) for row in range(low, high)]
-            drawn = layout.lanes.draw(low, high, marks, layout.rows.firsts)
+            marks = [self._mark(rows, rows.node_of(row)) for row in range(low, high)]
+            drawn = layout.lanes.draw(low, high, marks)
             for row in missing:
-                fold, firsts = layout.rows.folds.get(row), layout.rows.firsts
-                edges = tuple([firsts[target] for target in layout.edges[row]])
+                node = rows.node_of(row)
+                fold, edges = rows.fold_at(node), rows.edges_of(node)
                 if fold is None:
-                    made[row] = self._node_rows.node_row(firsts[row], edges, drawn[row - low])
+                    made[row] = self._node_rows.node_row(node, edges, drawn[row - low])
                 else:
                     made[row] = self._node_rows.group_row(self.groups.items[fold], edges, drawn[row - low])
         return [made[row] for row in range(first, end)]
 
-    def _mark(self, rows: FoldedRows, row: int) -> str:
-        return GROUP if row in rows.folds else LEAF if rows.firsts[row] in self._node_rows.leaves else NODE
+    def _mark(self, rows: FoldedRows, node: int) -> str:
+        if rows.fold_at(node) is not None:
+            return GROUP
+        return LEAF if node in self._node_rows.leaves else NODE
 
     def _now(self, layout: _Layout, row: int, made: NodeRow, saved_tensors: SavedTensors, sizes: bool) -> NodeRow:
         """Return a row as it is at this stop."""
-        first, end = layout.rows.firsts[row], layout.rows.end_of(row)
+        first = layout.rows.node_of(row)
+        end = layout.rows.end_of(first)
         status = self._status(first, end)
         saved, size = saved_tensors.state(first, end), saved_tensors.bytes(first, end) if sizes else None
         if self.held.point.lent and saved in ("freed", "written"):
