@@ -123,12 +123,15 @@ def _is_scaled(node: Node) -> bool:
 
 
 class GraphCheck(Check):
-    """A check that looks at the graph of the loss, in the first iterations, then seldom."""
+    """A check that looks at the graph of the loss, in the first iterations, then seldom.
+
+    A graph that takes long to walk is looked at after the first forward, and where a view has had it walked.
+    """
 
     @at("forward", first=0)
     def ended(self, moment: Moment) -> Iterable[Seen]:
         """Look at the graph after a forward."""
-        graph = moment.graph
+        graph = None if moment.count and moment.held.graph_takes_long else moment.graph
         return () if graph is None else self.look(moment, graph)
 
     def look(self, moment: Moment, graph: GraphRecord) -> Iterable[Seen]:

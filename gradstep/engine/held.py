@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from gradstep.engine.autograd.graph import GraphRecord, record
+from gradstep.engine.autograd.long_graphs import LONG
 from gradstep.engine.debuggee.debuggee import Debuggee
 from gradstep.engine.debuggee.loop import Point
 from gradstep.engine.observe.addends import Addends
@@ -88,6 +89,12 @@ class Held(Debuggee):
         if self._graph is None or self._graph[1] is not loss:
             self._graph = (record(loss.grad_fn, self.point.watched.owners, self.point.watched.lines), loss)
         return self._graph[0]
+
+    @property
+    def graph_takes_long(self) -> bool:
+        """True where walking the graph of the last loss takes long, and has not been done."""
+        walked = self._graph is not None and self._graph[1] is self.point.loss
+        return len(self.point.watched.numbers) >= LONG and not walked
 
     def inner_graph(self, graph: GraphRecord | None) -> None:
         """Set the graph of a backward that a forward itself runs; None when that backward ends."""

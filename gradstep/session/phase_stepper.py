@@ -29,8 +29,8 @@ LONG = 0.3
 """Seconds from which on a phase is long enough to pause."""
 _MANY = 10_000
 """Nodes from which on hooking a backward may take longer than the backward."""
-_HOOKED = 4e-5
-"""Seconds that hooking one node takes."""
+_HOOKED = 1e-5
+"""Seconds that it takes to hook a node, and to pass it."""
 STEPS = (cmd.Into, cmd.Over, cmd.Out, cmd.Continue, cmd.Until)
 """The commands that step into a phase, or continue from a stop inside one."""
 
@@ -91,8 +91,7 @@ class PhaseStepper:
 
     def _is_long(self, name: str, seconds: float) -> bool:
         """Return whether a phase took long, other than for so many nodes that hooking each would take even longer."""
-        graph = self._held.graph() if seconds > LONG and name == "backward" else None
-        nodes = 0 if graph is None else len(graph.nodes)
+        nodes = len(self._held.point.watched.numbers) if name == "backward" else 0
         return seconds > LONG and (nodes < _MANY or seconds > nodes * _HOOKED)
 
     def _run(self, act: cmd.PhaseCommand | cmd.NextBatch) -> bool:

@@ -42,7 +42,7 @@ def test_a_frontier_is_what_it_would_be_from_scratch(drawn: tuple[list[tuple[int
     edges, order, stops = drawn
     total = len(edges)
     ran: dict[int, None] = {}
-    frontier = Frontier(GraphRecord([None] * total, edges, [-1] * total, []), ran)  # type: ignore[list-item]
+    frontier = Frontier(GraphRecord([None] * total, edges, [-1] * total, [], [0]), ran)  # type: ignore[list-item]
     for stop in stops:
         ran.update(dict.fromkeys(order[:stop]))
         frontier.follow()

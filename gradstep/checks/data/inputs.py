@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import NamedTuple
 
 import torch
@@ -22,6 +23,8 @@ _LAYERS = {
 """By layer: what it saves its input as, and which of its next nodes would get the gradient of it."""
 MOST = 1 << 16
 """Elements of a tensor that are looked at."""
+_INPUTS = 1000
+"""Inputs that are looked at: a recurrent network may have one at each time step."""
 
 
 class Input(NamedTuple):
@@ -45,10 +48,17 @@ class Labels(NamedTuple):
 
 
 def inputs(graph: GraphRecord) -> Iterator[Input]:
-    """Yield the inputs of layers that come from the data, but for sparse ones; a frozen layer saves none."""
-    for number, node in enumerate(graph.nodes):
-        name, place = _LAYERS.get(node.name(), ("", None))
-        if name and (place is None or node.next_functions[place][0] is None):
+    """Yield up to `_INPUTS` inputs of layers that come from the data, last to first.
+
+    Sparse ones are left out; a frozen layer saves none.
+    """
+    return islice(_inputs(graph), _INPUTS)
+
+
+def _inputs(graph: GraphRecord) -> Iterator[Input]:
+    for number, node in graph.named(*_LAYERS):
+        name, place = _LAYERS[node.name()]
+        if place is None or node.next_functions[place][0] is None:
             value = saved(node, name)
             if value is not None and value.layout is torch.strided and value.numel():
                 yield Input(number, node, value)

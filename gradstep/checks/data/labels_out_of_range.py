@@ -35,13 +35,13 @@ class LabelsOutOfRange(GraphCheck):
 
     def look(self, moment: Moment, graph: GraphRecord) -> Iterable[Seen]:
         """Look at the targets of each loss."""
-        for number, node in enumerate(graph.nodes):
+        for number, node in graph.named(_BCE, *NLL):
             if node.name() == _BCE and (target := saved(node, "target")) is not None and target.numel():
                 low, high = (float(each) for each in target.aminmax())
                 if low < _NOISY[0] or high > _NOISY[1]:
                     what = f"The targets of binary_cross_entropy_with_logits go from {low:g} to {high:g}."
                     yield Seen(what, moment.at(node=number, panel="graph"), {"least": low, "most": high})
-            elif node.name() in NLL and (ignored := _all_ignored(node)):
+            elif node.name() != _BCE and (ignored := _all_ignored(node)):
                 what = f"All {ignored} labels are {setting(node, 'ignore_index')}, which this loss ignores: it is NaN."
                 remedy = "Leave such a batch out: if (target != -100).any(): loss.backward()."
                 yield Seen(what, moment.at(node=number, panel="graph"), {"labels": ignored}, remedy)

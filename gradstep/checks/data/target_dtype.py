@@ -30,8 +30,8 @@ class TargetDtype(GraphCheck):
 
     def look(self, moment: Moment, graph: GraphRecord) -> Iterable[Seen]:
         """Look at each loss that has saved prediction and target."""
-        for number, node in enumerate(graph.nodes):
-            given, target = (saved(node, "self"), saved(node, "target")) if node.name() in REGRESSION else (None, None)
+        for number, node in graph.named(*REGRESSION):
+            given, target = saved(node, "self"), saved(node, "target")
             if given is None or target is None or given.dtype == target.dtype:
                 continue
             double = target.dtype == torch.float64

@@ -90,8 +90,9 @@ class GraphKeptAcrossIterations(Check):
     def _backward(self, moment: Moment) -> Iterable[Seen]:
         site = moment.find_site()
         before, last = self._began.pop(site, None), self._last.get(site)
-        looks = moment.count < _OFTEN or sampled(moment.count)
-        old = [] if before is None or not looks else list(_older(moment.of.outputs, before, self._start))
+        looks = (moment.count < _OFTEN or sampled(moment.count)) and not moment.held.graph_takes_long
+        new = moment.held.point.watched.numbers  # of the forward's own thread, which may not be this one
+        old = [] if before is None or not looks else list(_older(moment.of.outputs, range(self._start, before), new))
         freed = last is not None and not last.retains and any(map(_is_freed, old))
         grows = last.grows + 1 if last is not None and len(old) > last.nodes else 0
         self._waits.add(site)
@@ -145,8 +146,8 @@ def _numbers(roots: list[Node]) -> Iterator[int]:
             seen.update(following)
 
 
-def _older(outputs: Iterable[object], before: int, start: int) -> Iterator[Node]:
-    """Yield the nodes of a graph that were made before a sequence number, as far as the first of them on each path."""
+def _older(outputs: Iterable[object], old: range, new: range) -> Iterator[Node]:
+    """Yield the nodes of a graph with old sequence numbers that are not among the new ones, first on each path."""
     waiting: list[Node | None] = [each.grad_fn for each in outputs if isinstance(each, Tensor)]
     seen: set[Node] = set()
     while waiting:
@@ -154,7 +155,8 @@ def _older(outputs: Iterable[object], before: int, start: int) -> Iterator[Node]
         if node is None or node in seen:
             continue
         seen.add(node)
-        if start <= int(node._sequence_nr()) < before:
+        number = int(node._sequence_nr())
+        if number in old and number not in new:
             yield node
         waiting += [each for each, _ in node.next_functions]
 

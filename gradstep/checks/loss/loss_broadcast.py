@@ -36,7 +36,7 @@ class LossBroadcast(GraphCheck):
 
     def look(self, moment: Moment, graph: GraphRecord) -> Iterable[Seen]:
         """Look at each loss, and at each average over a square or an absolute value."""
-        for number, node in enumerate(graph.nodes):
+        for number, node in graph.named(*REGRESSION, *_AVERAGES):
             for samples, shape in (*_expanded(node), *_written_out(node)):
                 what = (
                     f"The loss compares {samples} predictions with {samples} targets of another shape: it broadcasts "

@@ -36,7 +36,7 @@ class ProbabilitiesToNll(GraphCheck):
     def look(self, moment: Moment, graph: GraphRecord) -> Iterable[Seen]:
         """Look at the terms of the loss that are an nll_loss, and at what is summed to a kl_div."""
         faults = [(number, _of_nll(node)) for number, node in terms(graph) if node.name() in NLL]
-        faults += [(number, _of_kl_div(node)) for number, node in enumerate(graph.nodes) if node.name() in _SUMS]
+        faults += [(number, _of_kl_div(node)) for number, node in graph.named(*_SUMS)]
         for number, what in faults:
             if what:
                 yield Seen(what, moment.at(node=number, panel="graph"), {"loss": moment.value or 0.0})

@@ -30,9 +30,8 @@ class SigmoidBeforeBceWithLogits(GraphCheck):
 
     def look(self, moment: Moment, graph: GraphRecord) -> Iterable[Seen]:
         """Look at the input of each BCE with logits."""
-        for number, node in enumerate(graph.nodes):
-            if node.name() == "BinaryCrossEntropyWithLogitsBackward0":
-                word = _SQUASHES.get(name_of(before(node)))
-                if word is not None:
-                    what = f"The input of binary_cross_entropy_with_logits is the output of a {word}."
-                    yield Seen(what, moment.at(node=number, panel="graph"), {"applied": word})
+        for number, node in graph.named("BinaryCrossEntropyWithLogitsBackward0"):
+            word = _SQUASHES.get(name_of(before(node)))
+            if word is not None:
+                what = f"The input of binary_cross_entropy_with_logits is the output of a {word}."
+                yield Seen(what, moment.at(node=number, panel="graph"), {"applied": word})

@@ -27,8 +27,8 @@ class SoftmaxBeforeCrossEntropy(GraphCheck):
 
     def look(self, moment: Moment, graph: GraphRecord) -> Iterable[Seen]:
         """Look at the input of each log_softmax."""
-        for number, node in enumerate(graph.nodes):
-            if node.name() == "LogSoftmaxBackward0" and name_of(found := before(node)) == "SoftmaxBackward0":
+        for number, node in graph.named("LogSoftmaxBackward0"):
+            if name_of(found := before(node)) == "SoftmaxBackward0":
                 assert found is not None
                 classes = shape_of(found)[softmax_dim(found)]
                 what = f"The input of cross_entropy is a softmax already, over {classes} classes."

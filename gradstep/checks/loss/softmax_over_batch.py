@@ -89,9 +89,7 @@ def _kept_apart(graph: GraphRecord) -> Iterator[Node]:
 
 def _weights_over_batch(graph: GraphRecord) -> Iterator[Node]:
     """Yield softmaxes over the batch dimension of a batched product that sums their results over another one."""
-    for product in graph.nodes:
-        if product.name() != "BmmBackward0":
-            continue
+    for _, product in graph.named("BmmBackward0"):
         for place, summed in ((0, 2), (1, 1)):
             node, number = product.next_functions[place]
             if node is None or shape_of(node, number)[summed : summed + 1] in ((), (1,)):

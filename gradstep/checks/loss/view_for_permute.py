@@ -34,13 +34,12 @@ class ViewForPermute(GraphCheck):
 
     def look(self, moment: Moment, graph: GraphRecord) -> Iterable[Seen]:
         """Look at the views."""
-        for number, node in enumerate(graph.nodes):
-            if node.name() in _NAMES:
-                before, after = _sizes(node), shape_of(node)
-                if _is_exchange(before, after) or _merges(before, after) or _merges(after, before):
-                    what = f"A view turns {before} into {after}: the sizes are swapped, the elements are not."
-                    evidence = {"before": "x".join(map(str, before)), "after": "x".join(map(str, after))}
-                    yield Seen(what, moment.at(node=number, panel="graph"), evidence)
+        for number, node in graph.named(*_NAMES):
+            before, after = _sizes(node), shape_of(node)
+            if _is_exchange(before, after) or _merges(before, after) or _merges(after, before):
+                what = f"A view turns {before} into {after}: the sizes are swapped, the elements are not."
+                evidence = {"before": "x".join(map(str, before)), "after": "x".join(map(str, after))}
+                yield Seen(what, moment.at(node=number, panel="graph"), evidence)
 
 
 def _sizes(node: Node) -> tuple[int, ...]:

@@ -27,8 +27,8 @@ def birthplace(graph: GraphRecord, names: Mapping[Tensor, str]) -> tuple[str, in
         graph: the graph of the loss, before its backward.
         names: the names of the parameters.
     """
-    for number, node in enumerate(graph.nodes):
-        weight = saved(node, "total_weight") if node.name() in NLL else None
+    for number, node in graph.named(*NLL):
+        weight = saved(node, "total_weight")
         if weight is not None and float(weight) == 0:
             return f"#{number} {node_name(node)} is a mean over no labels, for all are ignored", number
     for kind in KINDS:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from typing import Any, NamedTuple
 
 import torch
@@ -107,6 +108,8 @@ class GraphRecord:
     one that used its tensor: a leaf runs as soon as it can."""
     leaves: list[int]
     """The indices of the AccumulateGrad nodes."""
+    roots: list[int]
+    """The indices of the nodes that backward begins at."""
     made: Owners = field(default_factory=Owners)
     lines: Lines | None = None
     """The source lines of the forward's operations; None when they were not recorded."""
@@ -118,6 +121,23 @@ class GraphRecord:
         for place in self.leaves:
             paths[place] = None
         return paths
+
+    def owner(self, place: int) -> str | None:
+        """Return one of `owners`."""
+        return None if is_leaf(self.nodes[place]) else self.maker(place)
+
+    @cached_property
+    def by_name(self) -> dict[str, list[int]]:
+        """The indices of the nodes of each name, ascending."""
+        found: dict[str, list[int]] = {}
+        for place, node in enumerate(self.nodes):
+            found.setdefault(node.name(), []).append(place)
+        return found
+
+    def named(self, *names: str) -> list[tuple[int, Node]]:
+        """Return the nodes of some names with their indices, in execution order."""
+        places = sorted(chain.from_iterable(self.by_name.get(name, ()) for name in names))
+        return [(place, self.nodes[place]) for place in places]
 
     def maker(self, place: int) -> str | None:
         """Return the module that made a node, or last used a leaf; None outside of the model."""
@@ -159,6 +179,7 @@ def record(roots: Node | Sequence[Node], owners: Owners, lines: Lines | None = N
             [tuple([place[target] for target in edges[index]]) for index in order],
             calls,
             leaves,
+            place[: len(roots)],
             owners,
             lines,
         )

@@ -42,14 +42,15 @@ def find_strays(held: Debuggee, root: Node | None) -> None:
 
 def leaves_of(root: Node | None) -> Iterator[Tensor]:
     """Yield the tensors whose `.grad` a backward adds to; quicker than a record of the graph."""
-    waiting, seen = [root], set[Node | None]()
+    waiting = [] if root is None else [root]
+    seen = set(waiting)
     while waiting:
         node = waiting.pop()
-        if node in seen or node is None:
-            continue
-        seen.add(node)
         following = node.next_functions
-        waiting += [each for each, _ in following]
+        for each, _ in following:
+            if each is not None and each not in seen:
+                seen.add(each)
+                waiting.append(each)
         leaf = None if following else leaf_tensor(node)
         if leaf is not None:
             yield leaf

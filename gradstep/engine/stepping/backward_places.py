@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
+from itertools import chain
 from typing import Any
 
 import torch
@@ -48,8 +50,7 @@ class BackwardPlaces:
     ) -> None:
         self.graph, self._reach, self._passes, self._line_of = graph, reach, passes, line_of
         self._stack = cache(lambda path: module_stack(path, types))
-        self._numbers = {node: i for i, node in enumerate(graph.nodes)}
-        leaves = ((i, leaf_tensor(node)) for i, node in enumerate(graph.nodes))
+        leaves = ((i, leaf_tensor(graph.nodes[i])) for i in graph.leaves)
         self._names = {i: names[leaf] for i, leaf in leaves if leaf is not None and leaf in names}
         self._meeting = frozenset(filter(gathers, _meeting(graph)))
         self._addends: dict[int, list[tuple[int, int, Tensor]]] = {}
@@ -76,12 +77,16 @@ class BackwardPlaces:
         place = self._reached(number, "after", event.arrived, event.left)
         self._addends.pop(number, None)
         changed = place.outputs if place is not None and place.made is not None else None
-        left = event.left if changed is None else changed
-        for edge, ((following, _), value) in enumerate(zip(event.node.next_functions, left, strict=False)):
-            target = self._numbers.get(following) if following is not None else None
-            if target in self._meeting and value is not None:
-                self._addends.setdefault(target, []).append((number, edge, value))
+        if not self._meeting.isdisjoint(self.graph.edges[number]):
+            self._note_addends(event, event.left if changed is None else changed)
         return changed
+
+    def _note_addends(self, event: NodeRan, left: tuple[Any, ...]) -> None:
+        targets = iter(self.graph.edges[event.number])
+        for edge, ((following, _), value) in enumerate(zip(event.node.next_functions, left, strict=False)):
+            target = -1 if following is None else next(targets)
+            if target in self._meeting and value is not None:
+                self._addends.setdefault(target, []).append((event.number, edge, value))
 
     def _reached(
         self, number: int, edge: Any, arrived: tuple[Any, ...], left: tuple[Any, ...] | None
@@ -90,7 +95,7 @@ class BackwardPlaces:
         if self._passes(number, left is not None, parameter):
             return None
         node = self.graph.nodes[number]
-        owner = parameter.rpartition(".")[0] if parameter else self.graph.owners[number]
+        owner = parameter.rpartition(".")[0] if parameter else self.graph.owner(number)
         addends = tuple(self._addends.get(number, ()))
         place = StopPlace(
             "backward",
@@ -117,12 +122,8 @@ class BackwardPlaces:
 
 def _meeting(graph: GraphRecord) -> frozenset[int]:
     """Return the numbers of the nodes that several edges lead to."""
-    once: set[int] = set()
-    more: set[int] = set()
-    for edges in graph.edges:
-        for number in edges:
-            (more if number in once else once).add(number)
-    return frozenset(more)
+    times = Counter(chain.from_iterable(graph.edges))
+    return frozenset([number for number, count in times.items() if count > 1])
 
 
 def module_stack(path: str, types: Mapping[str, str]) -> tuple[str, ...]:

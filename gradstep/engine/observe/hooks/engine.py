@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from threading import get_ident
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.graph import Node, get_gradient_edge
+from torch.utils.hooks import RemovableHandle
 
-from gradstep.engine.autograd.graph import collector_paused
+from gradstep.engine.autograd.graph import GraphRecord
 from gradstep.engine.observe import stream
 from gradstep.engine.observe.engine_calls import EngineCall
 from gradstep.engine.observe.functions import THREAD
@@ -62,18 +64,55 @@ def _hooks(who: Subscription, thread: int, depth: int) -> bool:
 
 def _hook_nodes(who: Subscription, call: EngineCall, stack: ExitStack) -> None:
     """Hook the nodes of a call's graph, where they are subscribed to."""
-    about, ran = who.consumer.get(stream.NodeAbout), who.consumer.get(stream.NodeRan)
-    graph = who.graph(call) if about is not None or ran is not None else None
-    if graph is None:
-        return
-    # on a GPU the engine would call the hooks on a thread of its own
-    stack.enter_context(torch.autograd.set_multithreading_enabled(False))
-    with collector_paused():
-        for number, node in enumerate(graph.nodes):
-            if about is not None:
-                stack.callback(node.register_prehook(_about(who, about, number, node)).remove)
-            if ran is not None:
-                stack.callback(node.register_hook(_ran(who, ran, number, node)).remove)
+    graph = who.graph(call) if who.nodes else None
+    if graph is not None:
+        # on a GPU the engine would call the hooks on a thread of its own
+        stack.enter_context(torch.autograd.set_multithreading_enabled(False))
+        hooks = _NodeHooks(who, graph)
+        stack.callback(hooks.remove)
+        hooks.put(graph.roots)
+        hooks.put(graph.leaves)  # before `_hook_leaves`
+
+
+class _NodeHooks:
+    """The hooks of one subscription on the nodes that may run next.
+
+    A node runs only after one that leads to it: its hooks are put on before that one runs, and removed after its own
+    run. However large the graph is, few of its nodes have hooks at a time.
+    """
+
+    def __init__(self, who: Subscription, graph: GraphRecord) -> None:
+        self._who, self._graph = who, graph
+        self._about, self._ran = who.consumer.get(stream.NodeAbout), who.consumer.get(stream.NodeRan)
+        self._handles: dict[int, tuple[RemovableHandle, RemovableHandle]] = {}
+        """By the number of the node; kept until it has run."""
+
+    def put(self, numbers: Iterable[int]) -> None:
+        """Hook nodes, but for those that are hooked."""
+        for number in numbers:
+            if number not in self._handles:
+                node = self._graph.nodes[number]
+                before, after = partial(self._before, number, node), partial(self._after, number, node)
+                self._handles[number] = node.register_prehook(before), node.register_hook(after)
+
+    def remove(self) -> None:
+        """Remove the hooks of the nodes that have not run."""
+        for several in self._handles.values():
+            for handle in several:
+                handle.remove()
+
+    def _before(self, number: int, node: Node, arrived: tuple[Any, ...]) -> Any:
+        self.put(self._graph.edges[number])
+        if self._about is not None and not self._who.deaf:
+            return self._about(stream.NodeAbout(number, node, arrived))
+        return None
+
+    def _after(self, number: int, node: Node, left: tuple[Any, ...], arrived: tuple[Any, ...]) -> Any:
+        for handle in self._handles.pop(number, ()):
+            handle.remove()
+        if self._ran is not None and not self._who.deaf:
+            return self._ran(stream.NodeRan(number, node, arrived, left))
+        return None
 
 
 def _hook_leaves(who: Subscription, stack: ExitStack) -> None:
@@ -81,20 +120,6 @@ def _hook_leaves(who: Subscription, stack: ExitStack) -> None:
     arrives = who.consumer.get(stream.GradientArrives)
     for leaf in who.leaves if arrives is not None else ():
         stack.callback(get_gradient_edge(leaf).node.register_prehook(_arrives(who, arrives, leaf)).remove)
-
-
-def _about(who: Subscription, call: Any, number: int, node: Node) -> Callable[..., Any]:
-    def hook(arrived: tuple[Any, ...]) -> Any:
-        return None if who.deaf else call(stream.NodeAbout(number, node, arrived))
-
-    return hook
-
-
-def _ran(who: Subscription, call: Any, number: int, node: Node) -> Callable[..., Any]:
-    def hook(left: tuple[Any, ...], arrived: tuple[Any, ...]) -> Any:
-        return None if who.deaf else call(stream.NodeRan(number, node, arrived, left))
-
-    return hook
 
 
 def _arrives(who: Subscription, call: Any, leaf: Tensor) -> Callable[..., Any]:
