@@ -56,6 +56,12 @@ def scalars(tensors: Sequence[Tensor]) -> Reading[list[float]]:
     return list(map(float, (yield tensors)))
 
 
+def scalars_or_none(tensors: Sequence[Tensor | None]) -> Reading[list[float | None]]:
+    """Read tensors of one element as numbers; None for None."""
+    arrived = iter((yield [tensor for tensor in tensors if tensor is not None]))
+    return [None if tensor is None else float(next(arrived)) for tensor in tensors]
+
+
 def fetched(tensors: Sequence[Tensor]) -> Sequence[Tensor]:
     """Return dense tensors in host memory, bit for bit; the host waits once for each other device."""
     there = [place for place, tensor in enumerate(tensors) if not on_host(tensor)]

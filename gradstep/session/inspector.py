@@ -237,13 +237,13 @@ class Inspector:
         branch = self.timeline.branches.get(request.beside) if self.timeline is not None else None
         return view if branch is None else replace(view, beside=self._losses.beside(*Timeline.losses(branch), request))
 
-    def _why(self, stop: int, index: tuple[int, ...] | None) -> WhyView:
+    def _why(self, stop: int, index: tuple[int, ...] | None) -> Reading[WhyView]:
         stepping = self._stepping
         if stepping is not None and stepping.stop_place is not None:
             return why_inside(self.held, stop, stepping, stepping.stop_place)
         element = element_of(self.held, self._shown, index)
         terms = None if self.stepper.inside else self._terms
-        return why_view(self.held, stop, read(self._changes()), element, self._norms, terms)
+        return (yield from why_view(self.held, stop, self._changes(), element, self._norms, terms))
 
     def _names(self, stop: int) -> Names:
         held, here, graph = self.held, self.scope.stop_place(), self.held.graph()

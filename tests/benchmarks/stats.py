@@ -9,6 +9,7 @@ from timing import row, timed
 from torch import Tensor
 
 from gradstep.engine.numbers.selection import cut
+from gradstep.engine.reads import read
 from gradstep.values.views.tensor import Statistics
 from gradstep.views.tensor.before_after import BeforeAfter, statistics_of
 
@@ -39,7 +40,7 @@ def measure(turns: int) -> list[str]:
     sparse[:64] = weight[:64]
 
     def ours(side: BeforeAfter, quantity: str, bins: int) -> Statistics:
-        return statistics_of(side, whole, quantity, bins)  # type: ignore[arg-type]
+        return read(statistics_of(side, whole, quantity, bins))  # type: ignore[arg-type]
 
     calls = {
         "without a histogram": partial(ours, side, "value", 0),

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gradstep.engine.diagnose.loss_terms import LossTerms
+from gradstep.engine.reads import read
 from gradstep.engine.state.digest import digest
+from gradstep.views.training.changes import changed_names, compared
 from gradstep.views.why.view import why_view
 
 Loss = Callable[[nn.Module, Any], Tensor]
@@ -105,7 +107,7 @@ def test_each_loss_is_walked_once() -> None:
         return physics(False)(model, batch)
 
     held, terms = run(hold(nn.Linear(4, 2), compute_loss=loss), F), LossTerms()
-    said = why_view(held, 1, frozenset(), terms=terms)
+    said = read(why_view(held, 1, changed_names(compared(held)), terms=terms))
     assert said.sentence.startswith("forward computed the loss. A term of the loss has no graph and trains nothing: ")
     assert said.more[0].startswith("it is added by torch.Tensor.add")
     walked = len(ran)

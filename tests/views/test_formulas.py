@@ -75,10 +75,10 @@ def check_ten_iterations(held: Held) -> None:
     for _ in range(10):
         runner_of(held).run(Forward())
         runner_of(held).run(Backward())
-        to_come = {n: work_to_come(held, p, whole(p)) for n, p in held.parameters}
+        to_come = {n: read(work_to_come(held, p, whole(p))) for n, p in held.parameters}
         runner_of(held).run(Step())
         for name, parameter in held.parameters:
-            done = work_done(held, parameter, whole(parameter))
+            done = read(work_done(held, parameter, whole(parameter)))
             assert done is not None
             assert done.weight_after is not None
             assert torch.equal(done.weight_after, parameter.detach())
@@ -164,7 +164,7 @@ def test_any_options_together(chosen, seed):
         for act in (Forward(), Backward(), Step()):
             runner_of(held).run(act)
         for _, parameter in held.parameters:
-            done = work_done(held, parameter, whole(parameter))
+            done = read(work_done(held, parameter, whole(parameter)))
             assert done is not None
             assert done.agrees.all()
 
@@ -265,7 +265,7 @@ def test_low_precision_agrees_within_its_own_rounding(dtype):
     for act in (Forward(), Backward(), Step()):
         runner_of(held).run(act)
     for _, parameter in held.parameters:
-        done = work_done(held, parameter, whole(parameter))
+        done = read(work_done(held, parameter, whole(parameter)))
         assert done is not None
         assert done.agrees.all()
 
@@ -292,7 +292,7 @@ def test_a_learning_rate_that_is_a_tensor_is_read_as_it_was_before_the_step():
     held = Held(workload, torch.device("cpu"))
     for act in (Forward(), Backward(), Step()):
         runner_of(held).run(act)
-    done = work_done(held, model.weight, whole(model.weight))
+    done = read(work_done(held, model.weight, whole(model.weight)))
     assert done is not None
     assert float(optimizer.param_groups[0]["lr"]) == pytest.approx(0.05)
     assert done.option("lr") == 0.5
@@ -330,6 +330,6 @@ def test_a_step_that_writes_the_gradient_is_seen_to():
     for act in (Forward(), Backward(), Step()):
         runner_of(held).run(act)
     assert "0.weight.grad" in read(changed_names(compared(held)))
-    done = work_done(held, held.parameters[0][1], whole(held.parameters[0][1]))
+    done = read(work_done(held, held.parameters[0][1], whole(held.parameters[0][1])))
     assert done is not None
     assert not torch.equal(done.gradient, held.parameters[0][1].grad)

@@ -33,7 +33,7 @@ DTYPES += [torch.complex64, torch.float8_e4m3fn]
 
 def of(tensor: Tensor, before: Tensor | None = None, bins: int = 8, *items: Any, quantity: str = "value") -> Statistics:
     side = BeforeAfter("it", tensor, before, "kept" if before is not None else "unknown")
-    return statistics_of(side, cut(tensor.shape, items), quantity, bins)  # type: ignore[arg-type]
+    return read(statistics_of(side, cut(tensor.shape, items), quantity, bins))  # type: ignore[arg-type]
 
 
 @st.composite

@@ -47,7 +47,7 @@ def run(held: Held, *acts: Any) -> Held:
 
 def window(held: Held, path: str, *items: object, tensor: Tensor | None = None, **look: Any) -> TensorView:
     tensor = held.tensor(path) if tensor is None else tensor
-    return TensorViewer().view(held, 1, Selection(path, path, items), tensor, LookTensor(**look))
+    return read(TensorViewer().view(held, 1, Selection(path, path, items), tensor, LookTensor(**look)))
 
 
 def grid(values: Any) -> Tensor:
@@ -113,7 +113,7 @@ def test_a_window_is_torchs_own_slice(case: tuple[Tensor, tuple[Any, ...], LookT
     tensor, items, look = case
     model = nn.Linear(4, 2)
     model.register_buffer("it", tensor)
-    view = TensorViewer().view(hold(model), 1, Selection("it", "it", items), tensor, look)
+    view = read(TensorViewer().view(hold(model), 1, Selection("it", "it", items), tensor, look))
     whole = tensor[items]
     assert view.shape == tuple(whole.shape) == tuple(axis.count for axis in view.axes)
     assert view.whole == tuple(tensor.shape)
@@ -201,7 +201,7 @@ def test_what_cannot_be_drawn_says_why() -> None:
 )
 def test_what_is_not_there_yet_says_what_makes_it(path: str, words: str) -> None:
     selection = Selection(path, path, ()) if path else None
-    assert TensorViewer().view(hold(nn.Linear(4, 2)), 1, selection, None, LookTensor()).note == words
+    assert read(TensorViewer().view(hold(nn.Linear(4, 2)), 1, selection, None, LookTensor())).note == words
 
 
 @pytest.mark.filterwarnings("ignore:Sparse CSC")
@@ -406,7 +406,7 @@ def test_scrolling_measures_nothing_anew_and_a_phase_does(monkeypatch: pytest.Mo
 
     def see(stop: int, **more: Any) -> TensorView:
         selection = Selection("weight", "weight", ())
-        return look.view(held, stop, selection, held.model.weight, LookTensor(1, 1, **more))
+        return read(look.view(held, stop, selection, held.model.weight, LookTensor(1, 1, **more)))
 
     first = see(1)
     assert measured == ["weight", "weight.grad"]
@@ -434,7 +434,7 @@ def test_in_a_hurry_long_statistics_are_left_for_the_second_time(monkeypatch: py
     held, look = run(hold(nn.Linear(4, 2)), F, B), TensorViewer()
 
     def see(path: str, stop: int, hurry: bool = True) -> TensorView:
-        return look.view(held, stop, Selection(path, path, ()), held.tensor(path), LookTensor(hurry=hurry))
+        return read(look.view(held, stop, Selection(path, path, ()), held.tensor(path), LookTensor(hurry=hurry)))
 
     first, second = see("weight", 1), see("weight", 1)
     assert (first.due, first.statistics, first.value is None) == (True, None, False)
@@ -482,6 +482,6 @@ def test_why_there_is_no_grad_is_said_as_it_is() -> None:
     reason = "the last backward did not reach it: `why unused.grad` shows where its path ends"
     assert [said("weight"), said("unused")] == ["", f"none: {reason}"]
     selection = Selection("unused.grad", "unused.grad", ())
-    assert TensorViewer().view(held, 1, selection, None, LookTensor()).note == f"it is None: {reason}"
+    assert read(TensorViewer().view(held, 1, selection, None, LookTensor())).note == f"it is None: {reason}"
     run(held, Z)
     assert [said("weight"), said("unused")] == [early, early]

@@ -50,7 +50,7 @@ def run(held: Held, *acts: Any) -> Held:
 
 
 def why(held: Held) -> WhyView:
-    return why_view(held, 1, read(changed_names(compared(held))))
+    return read(why_view(held, 1, changed_names(compared(held))))
 
 
 def rows(held: Held, selected: str = "") -> dict[str, ModelRow]:
@@ -399,7 +399,7 @@ def test_what_was_not_kept_is_not_said_to_be_as_it_was(act: Any) -> None:
     held = run(hold(nn.Linear(4, 2)), F, B, S, Z, F, *(() if act is B else (B,)))
     runner_of(held).observed = False
     run(held, act)
-    found = why_view(held, 7, read(changed_names(compared(held))))
+    found = read(why_view(held, 7, changed_names(compared(held))))
     assert "is unknown here: the stop before it was not kept." in found.sentence
     assert "nothing" not in found.sentence
     assert found.more[-1].startswith("`goto 7`, `undo`, `redo` runs it again and keeps it")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from itertools import islice
 from typing import NamedTuple
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gradstep.checks.check import Check, Moment, at
 from gradstep.checks.numbers.gradients import STEPS, rate_of
-from gradstep.engine.reads import read, scalars
+from gradstep.engine.reads import fetched
 
 _WEIGHTS = 8
 """Weights that are looked at, from the first to the last."""
@@ -79,24 +79,17 @@ def _before(moment: Moment) -> list[_Before]:
 
 def _updates(moment: Moment) -> tuple[Update, ...]:
     before: list[_Before] = moment.memory.pop("before", None) or []
-    sizes: list[Tensor] = []
+    needed: list[Tensor] = []
     for each in before:
         after = _some(each.parameter)
         moved = (after != each.weight) & (each.gradient != 0)
         known = (each.weight, after - each.weight)
-        sizes += [*(part.float().square().mean().sqrt() for part in known), moved.any()]
-    values = iter(read(scalars(sizes)))
-    return tuple(
-        Update(each.name, each.parameter, each.rate, next(values), next(values), not next(values), gradient)
-        for each, gradient in zip(before, _on_host([each.gradient.float() for each in before]), strict=True)
-    )
-
-
-def _on_host(several: list[Tensor]) -> Sequence[Tensor]:
-    """Return flat tensors in host memory: those of one device come in one transfer."""
-    if not several or len({each.device for each in several}) > 1:
-        return [each.cpu() for each in several]
-    return torch.split(torch.cat(several).cpu(), [len(each) for each in several])
+        needed += [*(part.float().square().mean().sqrt() for part in known), moved.any(), each.gradient.float()]
+    arrived, found = iter(fetched(needed)), []
+    for each in before:
+        size, change, moves, gradient = islice(arrived, 4)
+        found.append(Update(each.name, each.parameter, each.rate, float(size), float(change), not moves, gradient))
+    return tuple(found)
 
 
 def _some(tensor: Tensor) -> Tensor:

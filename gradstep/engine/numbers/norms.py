@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gradstep.engine.bits import beside
-from gradstep.engine.reads import Reading, on_host, scalars
+from gradstep.engine.reads import Reading, on_host, scalars, scalars_or_none
 
 BY_ROWS = 1 << 17
 """Elements from which a norm is computed by rows, the same number as in a chunk of the statistics.
@@ -28,11 +28,8 @@ def norms(tensors: Sequence[Tensor]) -> Reading[list[float | None]]:
 
 def norms_from(tensors: Sequence[Tensor], there: Sequence[Tensor | None]) -> Reading[list[float | None]]:
     """Read the norms that `norms_there` has computed of tensors."""
-    found: list[float | None] = [None] * len(tensors)
-    made = {i: each for i, each in enumerate(there) if each is not None}
-    for i, value in zip(made, (yield from scalars([*made.values()])), strict=True):
-        found[i] = norm_of(tensors[i]) if math.isinf(value) else value
-    return found
+    values = yield from scalars_or_none(there)
+    return [norm_of(each) if value == math.inf else value for each, value in zip(tensors, values, strict=True)]
 
 
 def norms_there(tensors: Sequence[Tensor]) -> list[Tensor | None]:

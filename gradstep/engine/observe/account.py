@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Literal, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
 
-from gradstep.engine.numbers.norms import norm_of
+from gradstep.engine.numbers.norms import norm_of, norms
+from gradstep.engine.reads import Reading
 
 Index = tuple[int, ...]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Amount:
     """A copy of a tensor; of one too large to keep, its norm and the selected element."""
 
@@ -46,10 +46,14 @@ class Amount:
             return self.whole[element]
         return self.value if element == self.element else None
 
-    @cached_property
-    def norm(self) -> float | None:
-        """L2 norm of the tensor; None where it was not kept."""
-        return self.given_norm if self.whole is None else norm_of(self.whole)
+    @staticmethod
+    def norms(amounts: Sequence[Amount]) -> Reading[list[float | None]]:
+        """Read the L2 norm of each tensor, once; None where it was not kept."""
+        new = [each for each in amounts if each.whole is not None and each.given_norm is None]
+        found = yield from norms([each.whole for each in new if each.whole is not None])
+        for each, norm in zip(new, found, strict=True):
+            each.given_norm = norm
+        return [each.given_norm for each in amounts]
 
 
 class AccountLine(NamedTuple):

@@ -12,6 +12,7 @@ from gradstep.engine.autograd.nested_shapes import sizes_of
 from gradstep.engine.numbers.nonfinite import numbers_of
 from gradstep.engine.numbers.norms import norm_of
 from gradstep.engine.numbers.readable import dtype_name, layout_name
+from gradstep.engine.reads import read
 from gradstep.values.views.node import Flow, Rows
 from gradstep.views.tensor.statistics import of_tensor
 
@@ -40,7 +41,7 @@ def flow_of(tensor: Tensor, top: int, left: int, rows: int, columns: int) -> Flo
     if not tensor.numel():
         return Flow(shape, dtype, note="empty")
     plain = tensor.detach()
-    known = of_tensor(plain)
+    known = read(of_tensor(plain))
     known = known if norm is None else replace(known, norm=norm)
     return Flow(shape, dtype, known, window_of(plain, top, left, rows, columns), note)
 

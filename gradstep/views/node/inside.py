@@ -15,6 +15,7 @@ from gradstep.engine.numbers.nonfinite import is_opaque, unwrapped
 from gradstep.engine.numbers.norms import has_norm, norm_of
 from gradstep.engine.numbers.readable import dtype_name
 from gradstep.engine.observe.source_lines import source_of
+from gradstep.engine.reads import read
 from gradstep.engine.stepping.breakpoints import Breakpoints
 from gradstep.engine.stepping.stepper import Stepping
 from gradstep.engine.stepping.stop_places import StopPlace
@@ -92,7 +93,7 @@ def passed_of(name: str, tensor: Tensor, place: str = "") -> Passed:
     """Describe a tensor: its shape, its norm, its extremes."""
     numeric = has_norm(tensor) and not is_opaque(tensor)
     plain = numeric and not tensor.is_complex() and tensor.layout is torch.strided
-    known = of_tensor(tensor, norm=False) if plain else None
+    known = read(of_tensor(tensor, norm=False)) if plain else None
     return Passed(
         name,
         sizes_of(tensor),

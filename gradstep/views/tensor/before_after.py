@@ -13,7 +13,7 @@ from gradstep.engine.bits import beside, different
 from gradstep.engine.held import Held
 from gradstep.engine.numbers.readable import exact, part, real, stored
 from gradstep.engine.numbers.selection import Cut
-from gradstep.engine.reads import on_host
+from gradstep.engine.reads import Reading, on_host
 from gradstep.values.views.tensor import Quantity, Statistics, Window
 from gradstep.views.tensor.plane import Plane
 from gradstep.views.tensor.statistics import chunks, statistics
@@ -82,12 +82,12 @@ def _held_name(held: Held, path: str) -> str:
 
 
 # -- windows -----------------------------------------------------------------------------------------------------------
-def window_of(side: BeforeAfter, plane: Plane, quantity: Quantity) -> Window:
-    """Copy a window: the shown quantity of its elements, their values before, and which of them have changed."""
+def window_of(side: BeforeAfter, plane: Plane, quantity: Quantity) -> Reading[Window]:
+    """Read a window: the shown quantity of its elements, their values before, and which of them have changed."""
     now = plane.rows_first(part(side.now, plane.cut))
     old = None if side.before is None else plane.rows_first(part(side.before, plane.cut))
-    if not on_host(now):
-        now, old = _fetched(now, old)
+    now, *olds = yield [now] if old is None else [now, old]
+    old = olds[0] if olds else None
     if side.past == "none":
         changed = torch.ones(now.shape, dtype=torch.bool)
     else:
@@ -112,14 +112,6 @@ def _shown(now: Tensor, old: Tensor | None, changed: Tensor, quantity: Quantity)
     return (change / _magnitude(first)).masked_fill(~changed | (first == 0), 0.0), first == 0
 
 
-def _fetched(now: Tensor, old: Tensor | None) -> tuple[Tensor, Tensor | None]:
-    """Copy a window and the one before to the host, in one transfer."""
-    if old is None:
-        return now.cpu(), None
-    now, old = torch.stack((now, old)).cpu()
-    return now, old
-
-
 def _magnitude(values: Tensor) -> Tensor:
     return values.abs() if values.is_complex() else values
 
@@ -138,8 +130,10 @@ def _square(values: Tensor) -> Tensor:
 
 
 # -- statistics --------------------------------------------------------------------------------------------------------
-def statistics_of(side: BeforeAfter, chosen: Cut, quantity: Quantity, bins: int, waits: Waits = never) -> Statistics:
-    """Return the statistics of the shown quantity of a slice.
+def statistics_of(
+    side: BeforeAfter, chosen: Cut, quantity: Quantity, bins: int, waits: Waits = never
+) -> Reading[Statistics]:
+    """Read the statistics of the shown quantity of a slice.
 
     Raises:
         YieldedError: a command waits.
@@ -149,14 +143,15 @@ def statistics_of(side: BeforeAfter, chosen: Cut, quantity: Quantity, bins: int,
         values, implied = stored(side.now, chosen)
         as_it_is = values.dtype in (torch.float32, torch.float64)
         read = None if as_it_is else lambda chunk: real(chunk[0])
-        return statistics(lambda: yielding(chunks([values], read), waits), implied=implied, norm=norm, bins=bins)
+        made = statistics(lambda: yielding(chunks([values], read), waits), implied=implied, norm=norm, bins=bins)
+        return (yield from made)
     if side.before is None:
         return Statistics(0)
     now, old = part(side.now, chosen), part(side.before, chosen)
     if side.is_same:
         return Statistics(now.numel(), 0.0, 0.0, 0.0, 0.0, 0.0 if norm else None, now.numel())
     read = changes if quantity == "change" else ratios
-    return statistics(lambda: yielding(chunks([now, old], read), waits), norm=norm, bins=bins)
+    return (yield from statistics(lambda: yielding(chunks([now, old], read), waits), norm=norm, bins=bins))
 
 
 def changes(chunk: Sequence[Tensor]) -> Tensor:
@@ -166,7 +161,7 @@ def changes(chunk: Sequence[Tensor]) -> Tensor:
         return real(now - old)
     now, old = real(now), real(old)
     change = now - old
-    if not torch.isfinite(change.sum()):
+    if not on_host(change) or not torch.isfinite(change.sum()):
         same = (now == old) | (now.isnan() & old.isnan())
         change = change.masked_fill(same, 0.0)
     return change

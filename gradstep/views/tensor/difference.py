@@ -13,6 +13,7 @@ from gradstep.engine.history.timeline import Timeline
 from gradstep.engine.history.travel import keep_both
 from gradstep.engine.numbers.readable import dtype_name, notes_on, why_not
 from gradstep.engine.numbers.selection import cut
+from gradstep.engine.reads import Reading, gather
 from gradstep.engine.state.registry import name_of
 from gradstep.engine.state.snapshot import Checkpoint
 from gradstep.values.errors import wrong
@@ -33,8 +34,8 @@ class DifferenceViewer:
     def __init__(self, waits: Waits = never) -> None:
         self.measures = Measures(waits)
 
-    def view(self, timeline: Timeline, stop: int, look: LookTensor, between: Between) -> TensorView:
-        """Return a window onto second minus first; where one side has no such tensor, onto the other.
+    def view(self, timeline: Timeline, stop: int, look: LookTensor, between: Between) -> Reading[TensorView]:
+        """Read a window onto second minus first; where one side has no such tensor, onto the other.
 
         Only the window is copied. Statistics are of the whole tensor.
 
@@ -59,20 +60,24 @@ class DifferenceViewer:
         chosen = cut(there.shape, ())
         view, window = framed(base, chosen, look)
         self.measures.refresh(stop, timeline.held.point)
-        known = [
-            None if tensor is None else self.measures.of(_alone(between.name, tensor), chosen, "value", look)
-            for tensor in (first, second)
-        ]
-        moved = self.measures.of(side, chosen, quantity, look)
+        alone = [None if tensor is None else _alone(between.name, tensor) for tensor in (first, second)]
+        known, moved, value = yield from gather(
+            [
+                gather([self.measures.of(each, chosen, "value", look) for each in alone if each is not None]),
+                self.measures.of(side, chosen, quantity, look),
+                window_of(side, window, quantity),
+            ]
+        )
+        of_first, of_second = (known[0] if first is not None else None), (known[-1] if second is not None else None)
         gone = {"first": f"{names[0]} has no such tensor", "second": f"{names[1]} has no such tensor"}.get(missing, "")
         return replace(
             view,
-            value=window_of(side, window, quantity),
+            value=value,
             statistics=moved,
             note="; ".join([*notes_on(there), *filter(None, [gone])]),
             quantity=quantity,
-            due=moved is None or any(t is not None and k is None for t, k in zip((first, second), known, strict=True)),
-            pair=replace(pair, first_statistics=known[0], second_statistics=known[1]),
+            due=moved is None or None in known,
+            pair=replace(pair, first_statistics=of_first, second_statistics=of_second),
         )
 
     @staticmethod

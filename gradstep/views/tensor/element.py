@@ -8,6 +8,7 @@ from torch import Tensor
 
 from gradstep.engine.held import Held
 from gradstep.engine.numbers.selection import Cut, cut, index_text
+from gradstep.engine.reads import Reading, scalars_or_none
 from gradstep.values.expressions import name_line
 from gradstep.views.tensor.view import Selection
 
@@ -32,12 +33,15 @@ class Element:
         """Return it as an expression, e.g. `2.weight.grad[0, 3]`."""
         return name_line(self.path) + attribute + index_text(self.index)
 
-    def of(self, tensor: Tensor | None) -> float | None:
-        """Return the element of a tensor of the parameter's shape; None when it can't be read."""
+    def of(self, *tensors: Tensor | None) -> Reading[list[float | None]]:
+        """Read the element of tensors of the parameter's shape; None where it can't be read."""
+        return (yield from scalars_or_none([self._in(tensor) for tensor in tensors]))
+
+    def _in(self, tensor: Tensor | None) -> Tensor | None:
         if tensor is None or tensor.is_sparse or tensor.is_meta or tensor.shape != self.parameter.shape:
             return None
         value = tensor.detach()[self.index]
-        return None if value.is_complex() else float(value)
+        return None if value.is_complex() else value
 
 
 def element_of(held: Held, selection: Selection | None, index: tuple[int, ...] | None) -> Element | None:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from gradstep.engine.debuggee.loop import Point
 from gradstep.engine.numbers.selection import Cut
+from gradstep.engine.reads import Reading
 from gradstep.values.views.tensor import LookTensor, Quantity, Statistics
 from gradstep.views.expiry import version_of
 from gradstep.views.tensor.before_after import BeforeAfter, statistics_of
@@ -42,8 +43,8 @@ class Measures:
             self._stop, self._point = stop, point
             self._known, self._asked = {}, set()
 
-    def of(self, side: BeforeAfter, chosen: Cut, quantity: Quantity, look: LookTensor) -> Statistics | None:
-        """Return the statistics of a slice; None when they are left for the next call."""
+    def of(self, side: BeforeAfter, chosen: Cut, quantity: Quantity, look: LookTensor) -> Reading[Statistics | None]:
+        """Read the statistics of a slice; None when they are left for the next call."""
         old = None if side.before is None else (id(side.before), version_of(side.before))
         key = (side.name, id(side.now), version_of(side.now), old, chosen, quantity)
         known = self._known.get(key)
@@ -54,7 +55,7 @@ class Measures:
             self._asked.add(key)
             return None
         try:
-            made = statistics_of(side, chosen, quantity, look.bins, self._waits if hurry else never)
+            made = yield from statistics_of(side, chosen, quantity, look.bins, self._waits if hurry else never)
         except YieldedError:
             return None
         self._known[key] = _Known(look.bins, made)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from gradstep.engine.numbers.norms import flat_norm
-from gradstep.engine.reads import on_host, read, scalars
+from gradstep.engine.reads import Reading, on_host, scalars
 from gradstep.values.views.tensor import Histogram, Statistics
 
 Read = Callable[[Sequence[Tensor]], Tensor]
@@ -74,41 +74,47 @@ class _Sums:
         self.low, self.high = math.inf, -math.inf
         """The range of the finite numbers."""
 
-    def add(self, chunk: Tensor) -> None:
+    def add(self, chunk: Tensor) -> Reading[None]:
         """Add a chunk that is not empty."""
         size = flat_norm(chunk, part=self.count > 0)
         found = [torch.count_nonzero(chunk), size, chunk.sum(), *torch.aminmax(chunk)]
-        nonzero, norm, total, least, greatest = map(float, found) if on_host(chunk) else read(scalars(found))
+        nonzero, norm, total, least, greatest = yield from scalars(found)
         zeros, squares = chunk.numel() - int(nonzero), norm**2
         self.count += chunk.numel()
         self.zeros += zeros
         if zeros == chunk.numel():
             self._ends(0.0, 0.0, 0.0, 0.0)
         elif not math.isfinite(total) or not 1e-30 < squares < math.inf:
-            for start in range(0, chunk.numel(), _CHUNK):
-                self._add_odd(chunk[start : start + _CHUNK].cpu().double())
+            most = _CHUNK if on_host(chunk) else _WHOLE
+            parts = [_odd(_double(part)) for part in torch.split(chunk, most)]
+            values = yield from scalars([value for part in parts for value in part])
+            for i in range(0, len(values), len(parts[0])):
+                self._add_odd(*values[i : i + len(parts[0])])
         else:
             self._ends(least, greatest, least, greatest)
             self.total += total
             self.squares += squares
             self.finite_squares += squares
 
-    def _add_odd(self, chunk: Tensor) -> None:
-        """Add a chunk in float64 with numbers that are not finite, or whose squares overflow or underflow its dtype."""
-        nan, inf = chunk.isnan(), chunk.isinf()
-        nans, infs = int(torch.count_nonzero(nan)), int(torch.count_nonzero(inf))
-        self.nans += nans
-        self.infs += infs
-        self.total += float(chunk.sum())
-        self.squares += float(torch.dot(chunk, chunk))
-        if nans == chunk.numel():
-            return
-        none = nan | inf
-        low, high = (chunk.masked_fill(none, end) for end in (math.inf, -math.inf))
-        least, greatest = (chunk.masked_fill(nan, end) for end in (math.inf, -math.inf))
-        self._ends(float(least.min()), float(greatest.max()), float(low.min()), float(high.max()))
-        finite = chunk.masked_fill(none, 0.0)
-        self.finite_squares += float(torch.dot(finite, finite))
+    def _add_odd(
+        self,
+        nans: float,
+        infs: float,
+        total: float,
+        squares: float,
+        finite_squares: float,
+        least: float,
+        greatest: float,
+        low: float,
+        high: float,
+    ) -> None:
+        """Add what `_odd` has measured."""
+        self.nans += int(nans)
+        self.infs += int(infs)
+        self.total += total
+        self.squares += squares
+        self.finite_squares += finite_squares
+        self._ends(least, greatest, low, high)
 
     def _ends(self, least: float, greatest: float, low: float, high: float) -> None:
         """Widen the range of the numbers that are not NaN, and of the finite ones."""
@@ -116,10 +122,33 @@ class _Sums:
         self.low, self.high = min(self.low, low), max(self.high, high)
 
 
-def of_tensor(tensor: Tensor, *, norm: bool = True) -> Statistics:
-    """Return the statistics of a whole dense tensor of real floating-point numbers; `norm` as in `statistics`."""
+def _odd(chunk: Tensor) -> list[Tensor]:
+    """Measure a chunk in float64 with numbers that are not finite, or whose squares overflow or underflow its dtype."""
+    nan, inf = chunk.isnan(), chunk.isinf()
+    none = nan | inf
+    finite = chunk.masked_fill(none, 0.0)
+    return [
+        torch.count_nonzero(nan),
+        torch.count_nonzero(inf),
+        chunk.sum(),
+        torch.dot(chunk, chunk),
+        torch.dot(finite, finite),
+        chunk.masked_fill(nan, math.inf).min(),
+        chunk.masked_fill(nan, -math.inf).max(),
+        chunk.masked_fill(none, math.inf).min(),
+        chunk.masked_fill(none, -math.inf).max(),
+    ]
+
+
+def _double(chunk: Tensor) -> Tensor:
+    """Return a chunk in float64, which MPS does not have."""
+    return chunk.cpu().double() if chunk.is_mps else chunk.double()
+
+
+def of_tensor(tensor: Tensor, *, norm: bool = True) -> Reading[Statistics]:
+    """Read the statistics of a whole dense tensor of real floating-point numbers; `norm` as in `statistics`."""
     wide = None if tensor.dtype in (torch.float32, torch.float64) else _widened
-    return statistics(lambda: chunks([tensor], wide), norm=norm)
+    return (yield from statistics(lambda: chunks([tensor], wide), norm=norm))
 
 
 def _widened(parts: Sequence[Tensor]) -> Tensor:
@@ -128,8 +157,8 @@ def _widened(parts: Sequence[Tensor]) -> Tensor:
 
 def statistics(
     make: Callable[[], Iterable[Tensor]], *, implied: int = 0, norm: bool = True, bins: int = 0
-) -> Statistics:
-    """Return the statistics of a slice.
+) -> Reading[Statistics]:
+    """Read the statistics of a slice.
 
     Args:
         make: makes its chunks, flat and real; called once for each pass.
@@ -140,14 +169,17 @@ def statistics(
     sums = _Sums()
     for chunk in make():
         if chunk.numel():
-            sums.add(chunk)
+            yield from sums.add(chunk)
     if implied:
-        sums.add(torch.zeros(1))
+        yield from sums.add(torch.zeros(1))
         sums.count, sums.zeros = sums.count + implied - 1, sums.zeros + implied - 1
     count = sums.count
     if not count:
         return Statistics(0)
-    mean, spread = _centre(make, sums, implied)
+    mean, spread = yield from _centre(make, sums, implied)
+    histogram = None
+    if bins and sums.low <= sums.high:
+        histogram = yield from _histogram(make(), sums.low, sums.high, bins, count, implied)
     shaping = count - sums.zeros - sums.nans - sums.infs
     numbers = sums.least <= sums.greatest
     return Statistics(
@@ -161,12 +193,12 @@ def statistics(
         sums.nans,
         sums.infs,
         math.sqrt(sums.finite_squares / shaping) if shaping else 0.0,
-        _histogram(make(), sums.low, sums.high, bins, count, implied) if bins and sums.low <= sums.high else None,
+        histogram,
     )
 
 
-def _centre(make: Callable[[], Iterable[Tensor]], sums: _Sums, implied: int) -> tuple[float, float]:
-    """Return the mean, and the sum of squares about it."""
+def _centre(make: Callable[[], Iterable[Tensor]], sums: _Sums, implied: int) -> Reading[tuple[float, float]]:
+    """Read the mean, and the sum of squares about it."""
     mean = sums.total / sums.count
     spread = sums.squares - sums.count * mean * mean
     if not math.isfinite(spread):
@@ -178,31 +210,33 @@ def _centre(make: Callable[[], Iterable[Tensor]], sums: _Sums, implied: int) -> 
     # catastrophic cancellation: the mean is far larger than the spread, so a second pass sums about the mean
     away, squares = [-implied * mean], [implied * mean * mean]
     for chunk in make():
-        apart = chunk.cpu().double() - mean
-        away.append(float(apart.sum()))
-        squares.append(float(torch.dot(apart, apart)))
+        apart = _double(chunk) - mean
+        total, square = yield from scalars([apart.sum(), torch.dot(apart, apart)])
+        away.append(total)
+        squares.append(square)
     shift = math.fsum(away) / sums.count
     return mean + shift, math.fsum(squares) - sums.count * shift * shift
 
 
 def _histogram(
     parts: Iterable[Tensor], low: float, high: float, bins: int, count: int, implied: int = 0
-) -> Histogram | None:
+) -> Reading[Histogram | None]:
     """Count the finite elements in equal bins from `low` to `high`; of very many, an evenly spread sample."""
     if not math.isfinite(high - low):
         return None
     # an odd step: with the even sizes of layers, an even one would sample the same columns again and again
     every = 1 if count <= 4 * _SAMPLE else count // _SAMPLE | 1
     if low == high:
-        finite = sum(int(chunk[::every].isfinite().sum()) for chunk in parts)
-        return Histogram(low, high, (finite + implied // every,), every)
+        finite = yield from scalars([chunk[::every].isfinite().sum() for chunk in parts])
+        return Histogram(low, high, (int(sum(finite)) + implied // every,), every)
     counts = torch.zeros(bins, dtype=torch.float64)
     start = 0
     for chunk in parts:
         sample = chunk[start::every]
         start = (start - chunk.numel()) % every
         if sample.numel():
-            counts += torch.histc(sample if _fits(low, high) else sample.cpu().double(), bins, low, high).cpu()
+            [counted] = yield [torch.histc(sample if _fits(low, high) else _double(sample), bins, low, high)]
+            counts += counted
     if implied:
         counts[min(bins - 1, int((0.0 - low) / (high - low) * bins))] += implied // every
     return Histogram(low, high, tuple(map(int, counts.tolist())), every)

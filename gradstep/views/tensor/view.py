@@ -12,6 +12,7 @@ from torch import Tensor
 from gradstep.engine.held import Held
 from gradstep.engine.numbers.readable import dtype_name, notes_on, why_not
 from gradstep.engine.numbers.selection import Cut, cut
+from gradstep.engine.reads import Reading, gather
 from gradstep.values.expressions import name_line
 from gradstep.values.views.tensor import LookTensor, Quantity, TensorView
 from gradstep.views.tensor.before_after import BeforeAfter, side_of, was_there, window_of
@@ -38,8 +39,8 @@ class TensorViewer:
 
     def view(
         self, held: Held, stop: int, selection: Selection | None, tensor: Tensor | None, look: LookTensor
-    ) -> TensorView:
-        """Return a window of `look.rows` by `look.columns` onto the selected slice.
+    ) -> Reading[TensorView]:
+        """Read a window of `look.rows` by `look.columns` onto the selected slice.
 
         Only the window is copied. Statistics are of the slice.
 
@@ -78,18 +79,24 @@ class TensorViewer:
             notes.insert(0, "its values before were not kept: these are the present ones")
         elif quantity != "value" and own.past == "none":
             notes.insert(0, "it did not exist before")
-        measured = self._measures.of(own, chosen, quantity, look)
-        of_grad = None if grad is None else self._measures.of(grad, chosen, quantity, look)
+        sides = [own] if grad is None else [own, grad]
+        statistics, windows, would = yield from gather(
+            [
+                gather([self._measures.of(side, chosen, quantity, look) for side in sides]),
+                gather([window_of(side, window, quantity) for side in sides]),
+                _would(held, tensor, window if framing.kind == "vector" and quantity == "value" else None),
+            ]
+        )
         return replace(
             framing,
-            value=window_of(own, window, quantity),
-            grad=None if grad is None else window_of(grad, window, quantity),
-            statistics=measured,
-            grad_statistics=of_grad,
+            value=windows[0],
+            grad=None if grad is None else windows[1],
+            statistics=statistics[0],
+            grad_statistics=None if grad is None else statistics[1],
             note="; ".join([*notes_on(tensor), *notes]),
-            would=_would(held, tensor, window) if framing.kind == "vector" and quantity == "value" else None,
+            would=would,
             quantity=quantity,
-            due=measured is None or (grad is not None and of_grad is None),
+            due=None in statistics,
             grad_gone=tensor.is_leaf and tensor.grad is None and was_there(held, f"{selection.path}.grad"),
         )
 
@@ -121,8 +128,10 @@ def framed(base: TensorView, chosen: Cut, look: LookTensor) -> tuple[TensorView,
     return view, window
 
 
-def _would(held: Held, tensor: Tensor, window: Plane) -> tuple[float, ...] | None:
-    given = None if held.point.phase == "step" else would_give(held, tensor, window.cut)
+def _would(held: Held, tensor: Tensor, window: Plane | None) -> Reading[tuple[float, ...] | None]:
+    if window is None or held.point.phase == "step":
+        return None
+    given = yield from would_give(held, tensor, window.cut)
     return None if given is None else tuple(given.to(torch.float64).tolist())
 
 

@@ -11,14 +11,15 @@ from torch.optim import Optimizer
 
 from gradstep.engine.expressions.describe import describe
 from gradstep.engine.held import Held
-from gradstep.engine.numbers.norms import norm_of
+from gradstep.engine.numbers.norms import norms
 from gradstep.engine.numbers.readable import dtype_name
+from gradstep.engine.reads import Reading, gather
 from gradstep.values.expressions import name_line
 from gradstep.values.views.training import GroupRow, OptimizerView, OtherOptimizer, RatePoint, SlotRow
 
 
-def optimizer_view(held: Held, stop: int, selected: str, points: int) -> OptimizerView:
-    """Return the optimizer at a stop.
+def optimizer_view(held: Held, stop: int, selected: str, points: int) -> Reading[OptimizerView]:
+    """Read the optimizer at a stop.
 
     Args:
         held: the held workload.
@@ -34,7 +35,7 @@ def optimizer_view(held: Held, stop: int, selected: str, points: int) -> Optimiz
     trained = {id(p) for each in several for group in each.param_groups for p in group["params"]}
     seen = [each for each in held.schedulers_of_script if vars(each).get("optimizer") is optimizer]
     schedulers = seen if held.script else held.schedulers
-    slots, note = _slots(held, optimizer, path, parameter, selected)
+    slots, note = yield from _slots(held, optimizer, path, parameter, selected)
     if held.script and not trained:
         return OptimizerView(stop, "none", (), note="the script has used no optimizer so far")
     return OptimizerView(
@@ -101,12 +102,13 @@ def _words(value: object) -> str:
 
 def _slots(
     held: Held, optimizer: Optimizer, path: str, parameter: Tensor | None, selected: str
-) -> tuple[tuple[SlotRow, ...], str]:
+) -> Reading[tuple[tuple[SlotRow, ...], str]]:
     if parameter is None:
         return (), "select a parameter to see its state"
     entries = optimizer.state.get(parameter, {})
     if isinstance(entries, Mapping) and entries:
-        return tuple(_slot(path, str(key), value, selected) for key, value in entries.items()), ""
+        rows = [_slot(path, str(key), value, selected) for key, value in entries.items()]
+        return tuple((yield from gather(rows))), ""
     name = type(optimizer).__name__
     if any(parameter is p for group in optimizer.param_groups for p in group["params"]):
         if held.point.iteration and parameter.grad is not None:
@@ -115,11 +117,12 @@ def _slots(
     return (), "it is not in a parameter group, so it has no state"
 
 
-def _slot(path: str, key: str, value: object, selected: str) -> SlotRow:
+def _slot(path: str, key: str, value: object, selected: str) -> Reading[SlotRow]:
     name = f"{name_line(path)}.state.{key}"
     chosen = selected == f"{path}.state.{key}"
     if isinstance(value, Tensor):
-        text = describe(value) if value.dim() == 0 and not value.is_meta else ""
-        norm = norm_of(value) if value.dim() else None
+        number = (yield [value])[0] if value.dim() == 0 and not value.is_meta else None
+        text = "" if number is None else describe(number)
+        [norm] = (yield from norms([value])) if value.dim() else [None]
         return SlotRow(name, key, tuple(value.shape), dtype_name(value), norm, text, chosen)
     return SlotRow(name, key, text=describe(value))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from gradstep.engine.held import Held
 from gradstep.engine.numbers.readable import dtype_name
-from gradstep.engine.observe.account import AccountLine, LineEffect, Standing, replayed
-from gradstep.engine.reads import read
+from gradstep.engine.observe.account import AccountLine, Amount, LineEffect, replayed
+from gradstep.engine.reads import Reading, gather, scalars_or_none
 from gradstep.values.views.ledger import LedgerRow, LedgerView
 from gradstep.views.numbers import Norms
 from gradstep.views.tensor.element import Element
@@ -16,26 +16,28 @@ from gradstep.views.tensor.view import unreached
 NOT_RECORDED = "not recorded: recording begins when the Ledger is first shown, up to 64 MiB"
 
 
-def ledger_view(held: Held, stop: int, element: Element | None, taken: Norms | None = None) -> LedgerView:
-    """Return the ledger of an element.
+def ledger_view(held: Held, stop: int, element: Element | None, taken: Norms | None = None) -> Reading[LedgerView]:
+    """Read the ledger of an element.
 
     `taken` holds the norms already computed for the same look.
     """
     if element is None:
         return LedgerView(stop, note="select a parameter in Model: the ledger shows its .grad")
     grad = element.parameter.grad
-    total = element.of(grad)
-    taken = taken or Norms()
-    rows = tuple(_rows(held, element, taken))
+    effects = list(replayed(held.ledger.lines(element.name), lambda amount: amount.at(element.index)))
+    (total,), norms, rows = yield from gather(
+        [element.of(grad), (taken or Norms()).of([] if grad is None else [grad]), _rows(effects)]
+    )
+    norm = norms[0] if norms else None
     return LedgerView(
         stop,
         name=element.line(".grad"),
         element=element.index,
         dtype=dtype_name(element.parameter if grad is None else grad),
         state=held.ledger.state(element.name, element.parameter),
-        rows=rows,
+        rows=(*_before(held, element, effects, total, norm), *rows, *_after(effects, rows, total, norm)),
         total=total,
-        norm=None if grad is None else read(taken.of([grad]))[0],
+        norm=norm,
         note=_why_none(held, element),
     )
 
@@ -49,41 +51,52 @@ def _why_none(held: Held, element: Element) -> str:
     return f"The {unreached(element.path)}."
 
 
-def _rows(held: Held, element: Element, taken: Norms) -> Iterator[LedgerRow]:
-    entry, lines = held.ledger.entry(element.name), held.ledger.lines(element.name)
-    grad = element.parameter.grad
-    now, norm = element.of(grad), None if grad is None else read(taken.of([grad]))[0]
-    if not lines:
-        if grad is None:
-            yield LedgerRow("start", "no backward yet")
-        elif entry.added:
-            text = f"{entry.added} backward{'s' if entry.added > 1 else ''}"
-            yield LedgerRow("earlier", text, after=now, norm=norm, used=entry.used, note=NOT_RECORDED)
-        else:
-            word = "zero_grad" if entry.zeroed else "unknown" if held.ledger.is_unknown(element.name) else "given"
-            yield LedgerRow("cleared" if entry.zeroed else "earlier", word, after=now, norm=norm)
-        return
-    if lines[0].kind == "backward":
-        yield LedgerRow("start", "no .grad")
-    moments = list(replayed(lines, lambda amount: amount.at(element.index)))
-    steps = [sum(line.kind == "step" for line in lines[i + 1 :]) for i in range(len(lines))]
-    for i, moment in enumerate(moments):
-        yield _row(moment, steps[moment.place], _part(moments, i))
-    last = moments[-1].after
-    standing = _number(last)
-    if last.known and not _same(standing, now):
-        yield LedgerRow("changed", "written since", standing, None, now, norm)
+def _before(
+    held: Held, element: Element, effects: list[LineEffect], now: float | None, norm: float | None
+) -> Iterator[LedgerRow]:
+    """Yield the row that comes first; without lines, the only one."""
+    entry = held.ledger.entry(element.name)
+    if effects:
+        if effects[0].line.kind == "backward":
+            yield LedgerRow("start", "no .grad")
+    elif element.parameter.grad is None:
+        yield LedgerRow("start", "no backward yet")
+    elif entry.added:
+        text = f"{entry.added} backward{'s' if entry.added > 1 else ''}"
+        yield LedgerRow("earlier", text, after=now, norm=norm, used=entry.used, note=NOT_RECORDED)
+    else:
+        word = "zero_grad" if entry.zeroed else "unknown" if held.ledger.is_unknown(element.name) else "given"
+        yield LedgerRow("cleared" if entry.zeroed else "earlier", word, after=now, norm=norm)
 
 
-def _row(moment: LineEffect, later: int, part: str) -> LedgerRow:
-    line, before, after = moment.line, _number(moment.before), _number(moment.after)
-    norm = None if moment.part is None else moment.part.norm
+def _rows(effects: list[LineEffect]) -> Reading[list[LedgerRow]]:
+    """Read a row for each part of each line."""
+    elements = [value for each in effects for value in (each.before.value, each.amount, each.after.value)]
+    real = [None if value is None or value.is_complex() else value for value in elements]
+    parts = [each.part or Amount() for each in effects]
+    values, norms = yield from gather([scalars_or_none(real), Amount.norms(parts)])
+    steps = [each.place for each in effects if each.line.kind == "step"]
+    return [
+        _row(each, values[3 * i : 3 * i + 3], norms[i], sum(place > each.place for place in steps), _part(effects, i))
+        for i, each in enumerate(effects)
+    ]
+
+
+def _after(
+    effects: list[LineEffect], rows: list[LedgerRow], now: float | None, norm: float | None
+) -> Iterator[LedgerRow]:
+    """Yield a row for what other code has written since the last line."""
+    if effects and effects[-1].after.known and not _same(rows[-1].after, now):
+        yield LedgerRow("changed", "written since", rows[-1].after, None, now, norm)
+
+
+def _row(effect: LineEffect, numbers: Sequence[float | None], norm: float | None, later: int, part: str) -> LedgerRow:
+    line, (before, amount, after) = effect.line, numbers
     if line.kind == "step":
         return LedgerRow("step", "step", before, None, after)
     if line.kind != "backward":
         return LedgerRow(line.kind, _word(line), None, None, after, norm, used=later + line.used)
-    amount = None if moment.amount is None else float(moment.amount)
-    note = "" if amount is not None else "this element was not recorded"
+    note = "" if effect.amount is not None else "this element was not recorded"
     text = f"backward {line.number}{part}"
     return LedgerRow("backward", text, before, amount, after, norm, line.forward, line.loss, later, note)
 
@@ -96,17 +109,13 @@ def _word(line: AccountLine) -> str:
     return f"{line.number} earlier" if line.number else "was there"
 
 
-def _part(moments: list[LineEffect], i: int) -> str:
+def _part(effects: list[LineEffect], i: int) -> str:
     """Return which part of a backward a row is, when nested backwards accumulated several times."""
-    here = moments[i]
+    here = effects[i]
     if len(here.line.parts) < 2:
         return ""
-    first = next(j for j, moment in enumerate(moments) if moment.place == here.place)
+    first = next(j for j, each in enumerate(effects) if each.place == here.place)
     return f", {i - first + 1} of {len(here.line.parts)}"
-
-
-def _number(standing: Standing) -> float | None:
-    return None if standing.value is None or standing.value.is_complex() else float(standing.value)
 
 
 def _same(one: float | None, other: float | None) -> bool:

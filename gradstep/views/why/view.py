@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from msgspec.structs import replace
+from torch import Tensor
 
 from gradstep.engine.diagnose.loss_terms import LossTerms
 from gradstep.engine.held import Held
-from gradstep.engine.reads import read
+from gradstep.engine.reads import Reading, gather
 from gradstep.values import numbers
 from gradstep.values.commands import line_of
 from gradstep.values.expressions import name_line
@@ -26,17 +27,17 @@ _UNKNOWN_OF_SCRIPT = "is unknown: nothing was recorded then"
 def why_view(
     held: Held,
     stop: int,
-    changed: frozenset[str],
+    changes: Reading[frozenset[str]],
     element: Element | None = None,
     taken: Norms | None = None,
     terms: LossTerms | None = None,
-) -> WhyView:
-    """Return the sentence for the last phase, and the arithmetic of one element.
+) -> Reading[WhyView]:
+    """Read the sentence for the last phase, and the arithmetic of one element.
 
     Args:
         held: the held workload.
         stop: the number of the stop.
-        changed: names of all tensors that the last phase changed.
+        changes: the names of all tensors that the last phase changed.
         element: the selected element.
         taken: the norms already computed for the same look.
         terms: finds terms of the loss without a graph, which may run its forward again; None when nothing can run.
@@ -49,15 +50,18 @@ def why_view(
     if held.point.counted and held.point.phase != "forward":
         sentence = f"{held.point.phase}() ran. What it wrote {_UNKNOWN_OF_SCRIPT}."
         return WhyView(stop, held.point.phase, sentence, held.point.torch)
+    changed, norms, formulas = yield from gather(
+        [changes, (taken or Norms()).of(_measured(held)), arithmetic(held, element)]
+    )
     acts: dict[str, Callable[[Held, frozenset[str]], tuple[str, list[str]]]] = {
         "forward": _forward,
-        "backward": partial(_backward, taken=taken or Norms()),
-        "step": partial(_step, taken=taken or Norms()),
+        "backward": partial(_backward, norms=norms),
+        "step": partial(_step, norms=norms),
         "zero_grad": _zero_grad,
         "next_batch": _next_batch,
     }
-    sentence, more = acts.get(held.point.phase, _loaded)(held, changed)
     phase = held.point.phase
+    sentence, more = acts.get(phase, _loaded)(held, changed)
     lines = terms.lines(held) if terms is not None and phase in ("forward", "backward") else []
     if lines and phase == "forward":
         sentence = f"forward computed the loss. {lines[0][:1].upper()}{lines[0][1:]}."
@@ -68,7 +72,16 @@ def why_view(
     if element is None:
         return view
     name = element.line(".grad" if phase in ("backward", "zero_grad") else "")
-    return replace(view, element=name, lines=arithmetic(held, element))
+    return replace(view, element=name, lines=formulas)
+
+
+def _measured(held: Held) -> list[Tensor]:
+    """Return the tensors whose norms the sentence is about: gradients after a backward, weights after a step."""
+    phase, several = held.point.phase, dict(held.parameters)
+    written = [several[name] for name in held.point.written if name in several]
+    if phase == "backward":
+        return [parameter.grad for parameter in written if parameter.grad is not None]
+    return list(written) if phase == "step" else []
 
 
 def _unknown(held: Held) -> str:
@@ -146,7 +159,7 @@ def _term(value: float | None) -> str:
     return "not recorded" if value is None else numbers.loss(value)
 
 
-def _backward(held: Held, changed: frozenset[str], taken: Norms) -> tuple[str, list[str]]:
+def _backward(held: Held, changed: frozenset[str], norms: list[float | None]) -> tuple[str, list[str]]:
     written = held.point.written
     if held.point.returned:
         return f"{held.point.returned} returned the gradients: it wrote no .grad.", []
@@ -161,8 +174,7 @@ def _backward(held: Held, changed: frozenset[str], taken: Norms) -> tuple[str, l
         others = f" and {len(lines) - 3} more" if len(lines) > 3 else ""
         more.append(f"gradients were edited in flight: {'; '.join(lines[:3])}{others}")
     if written:
-        grads = [grad for grad in (by_name[name].grad for name in written) if grad is not None]
-        every = [norm for norm in read(taken.of(grads)) if norm is not None]
+        every = [norm for norm in norms if norm is not None]
         total = math.sqrt(math.fsum(n * n for n in every)) if all(map(math.isfinite, every)) else float("nan")
         frozen = _frozen(held)
         still = f"; frozen: {numbers.listed(frozen)}" if frozen else ""
@@ -210,7 +222,7 @@ def _added(held: Held, model: str) -> set[int]:
     return {held.ledger.entry(name).added for name in names}
 
 
-def _step(held: Held, changed: frozenset[str], taken: Norms) -> tuple[str, list[str]]:
+def _step(held: Held, changed: frozenset[str], norms: list[float | None]) -> tuple[str, list[str]]:
     point = held.point
     rates = held.rates()
     moved = [name for name, _ in held.parameters if name in changed]
@@ -233,7 +245,7 @@ def _step(held: Held, changed: frozenset[str], taken: Norms) -> tuple[str, list[
             "step() changed nothing: every .grad is None, and an optimizer skips parameters without a gradient.",
             more,
         )
-    lost = _all_nan(held, taken)
+    lost = _all_nan(held, norms)
     if lost:
         first = name_line(lost[0])
         where = first if len(lost) == 1 else f"{len(lost)} parameters ({first} first)"
@@ -273,10 +285,9 @@ def _few(losses: Sequence[float]) -> str:
     return ", ".join(texts if len(texts) <= 10 else [*texts[:5], "…", *texts[-4:]])
 
 
-def _all_nan(held: Held, taken: Norms) -> list[str]:
+def _all_nan(held: Held, norms: list[float | None]) -> list[str]:
     """Return the names of the parameters that the step could update and that are all NaN."""
     weights = dict(held.parameters)
-    norms = read(taken.of([weights[name] for name in held.point.written]))
     return [
         name
         for name, norm in zip(held.point.written, norms, strict=True)

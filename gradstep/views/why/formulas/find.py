@@ -12,6 +12,7 @@ from gradstep.engine.debuggee.optimizers import is_torchs, writes_grad
 from gradstep.engine.held import Held
 from gradstep.engine.numbers.readable import dtype_name
 from gradstep.engine.numbers.selection import Cut
+from gradstep.engine.reads import Reading
 from gradstep.engine.state.optimizer import OptimizerPart
 from gradstep.views.why.formulas.adagrad import adagrad
 from gradstep.views.why.formulas.adam import adam, adamw
@@ -48,30 +49,29 @@ def why_none(held: Held, parameter: Tensor) -> str:
     return ""
 
 
-def work_to_come(held: Held, parameter: Tensor, part: Cut) -> Work:
-    """Return the work of the coming step, from the present weight, `.grad` and state."""
+def work_to_come(held: Held, parameter: Tensor, part: Cut) -> Reading[Work]:
+    """Read the work of the coming step, from the present weight, `.grad` and state."""
     optimizer = held.owner(parameter)
     group = next(g for g in optimizer.param_groups if any(p is parameter for p in g["params"]))
     assert parameter.grad is not None
-    work = Work(
-        _window(parameter, part),
-        _window(parameter.grad, part),
-        {key: _number(value) for key, value in group.items() if key != "params"},
-        _state(optimizer.state.get(parameter, {}), parameter, part),
-    )
+    hyper = {key: _number(value) for key, value in group.items() if key != "params"}
+    state = _state(optimizer.state.get(parameter, {}), parameter, part)
+    windows = [_window(parameter, part), _window(parameter.grad, part)]
+    arrived = iter((yield [*windows, *state.values()]))
+    work = Work(next(arrived), next(arrived), hyper, dict(zip(state, arrived, strict=True)))
     work.finish(FORMULAS[type(optimizer)](work))
     return work
 
 
-def would_give(held: Held, parameter: Tensor, part: Cut) -> Tensor | None:
-    """Return the value that a step would give to a part of a parameter; None without a `.grad` or a formula."""
+def would_give(held: Held, parameter: Tensor, part: Cut) -> Reading[Tensor | None]:
+    """Read the value that a step would give to a part of a parameter; None without a `.grad` or a formula."""
     if parameter not in held.names or parameter.grad is None or why_none(held, parameter):
         return None
-    return work_to_come(held, parameter, part).result
+    return (yield from work_to_come(held, parameter, part)).result
 
 
-def work_done(held: Held, parameter: Tensor, part: Cut) -> Work | None:
-    """Return the work of the step that just ran, with its results; None when the values before it were not kept."""
+def work_done(held: Held, parameter: Tensor, part: Cut) -> Reading[Work | None]:
+    """Read the work of the step that just ran, with its results; None when the values before it were not kept."""
     saved, copies, name = held.saved.captured.get(OptimizerPart.name), held.saved.copies.by_key(), held.names[parameter]
     if saved is None or parameter.grad is None:
         return None
@@ -80,14 +80,13 @@ def work_done(held: Held, parameter: Tensor, part: Cut) -> Work | None:
     )
     before: dict[str, Any] = next((were for owner, _, were in saved.state if owner is parameter), {})
     state = {key: copies.get(("state", name, str(key)), value) for key, value in before.items()}
-    work = Work(
-        _window(copies.get(("weight", name), parameter), part),
-        _window(_used(held, parameter), part),
-        {k: _number(copies.get(("group", str(place), k), v)) for k, v in hyper.items() if k != "params"},
-        _state(state, parameter, part),
-        _window(parameter, part),
-        _state(held.optimizer.state.get(parameter, {}), parameter, part),
-    )
+    used = {k: _number(copies.get(("group", str(place), k), v)) for k, v in hyper.items() if k != "params"}
+    were = _state(state, parameter, part)
+    now = _state(held.optimizer.state.get(parameter, {}), parameter, part)
+    windows = [copies.get(("weight", name), parameter), _used(held, parameter), parameter]
+    weight, gradient, after, *rest = yield [*(_window(each, part) for each in windows), *were.values(), *now.values()]
+    arrived = iter(rest)
+    work = Work(weight, gradient, used, {k: next(arrived) for k in were}, after, {k: next(arrived) for k in now})
     work.finish(FORMULAS[type(held.optimizer)](work))
     return work
 
@@ -106,7 +105,7 @@ def _used(held: Held, parameter: Tensor) -> Tensor:
 
 
 def _window(tensor: Tensor, part: Cut) -> Tensor:
-    return part.of(tensor.detach()).cpu()
+    return part.of(tensor.detach())
 
 
 def _state(entries: Mapping[str, Any], parameter: Tensor, part: Cut) -> dict[str, Tensor]:
@@ -119,7 +118,7 @@ def _state(entries: Mapping[str, Any], parameter: Tensor, part: Cut) -> dict[str
             if value.shape == parameter.shape:
                 found[key] = _window(value, part)
             elif value.numel() == 1:
-                found[key] = value.detach().cpu().reshape(())
+                found[key] = value.detach().reshape(())
     return found
 
 
