@@ -335,3 +335,29 @@ def test_a_step_that_changes_no_bit_and_is_run_again_fails_no_backward() -> None
     for line in ("set lr = 0", "forward", "backward", "step", "zero_grad", "forward", "backward", "step"):
         assert traveller.take("act", line), traveller.refused
         traveller.check()
+
+
+def test_an_undo_that_an_object_of_the_user_refuses_changes_nothing() -> None:
+    class Moody:
+        refuses = False
+
+        def state_dict(self) -> dict[str, int]:
+            return {}
+
+        def load_state_dict(self, state: dict[str, int]) -> None:
+            refuses, self.refuses = self.refuses, False
+            if refuses:
+                raise ArithmeticError
+
+    moody = Moody()
+    traveller = Traveller.of(hold(nn.Linear(4, 2), state={"moody": moody}), 1 << 30)
+    traveller.take("loop", 3)
+    held, here = traveller.held, traveller.timeline.here()
+    losses, rates = list(held.losses), list(held.loss_rates)
+    moody.refuses = True
+    with pytest.raises(ArithmeticError):
+        traveller.go(1)
+    assert traveller.timeline.here() is here
+    assert (held.losses, held.loss_rates) == (losses, rates)
+    traveller.check()
+    assert traveller.take("undo", 6)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 
 import pytest
 import torch
 from torch import nn
 
 from gradstep.engine.history import thinning
+from gradstep.engine.history.points import TimelinePoint
 from gradstep.session.local import Session
 from gradstep.steps.language.parse import parse_line
 from gradstep.steps.language.script import StepsLine
@@ -382,3 +384,21 @@ def test_a_long_rerun_to_thin_the_history_is_announced_before_it_begins(monkeypa
     assert told
     assert all(text.startswith("the history is over its budget: checking once whether") for text in told)
     assert len(told) == len(set(told)), "what is known is not found out again"
+
+
+def test_undo_walks_no_further_than_it_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    walked: list[int] = []
+    path = TimelinePoint.path
+
+    def counted(point: TimelinePoint) -> Iterator[TimelinePoint]:
+        for each in path(point):
+            walked.append(each.number)
+            yield each
+
+    typed = Typed("load xor seed=0 device=cpu")
+    for _ in range(10):
+        for phase in ("forward", "backward", "step", "zero_grad"):
+            typed.type(phase)
+    monkeypatch.setattr(TimelinePoint, "path", counted)
+    typed.type("undo")
+    assert len(walked) < 10
