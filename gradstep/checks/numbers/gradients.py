@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from gradstep.checks.check import Moment
 from gradstep.engine.numbers.nonfinite import numbers_of
+from gradstep.engine.reads import read, scalars
 
 _ADAPTIVE = ("exp_avg_sq", "square_avg", "exp_inf", "sum", "row_var")
 """What optimizers that divide by the size of past gradients keep in their state."""
@@ -58,12 +60,10 @@ def rate_of(moment: Moment, parameter: Tensor) -> float:
 def largest(tensors: Sequence[Tensor]) -> list[float]:
     """Return the largest magnitude of each tensor, with one synchronisation for each device."""
     found = [0.0] * len(tensors)
-    for device in {each.device for each in tensors}:
-        here = [place for place, each in enumerate(tensors) if each.device == device and each.numel()]
-        if here:
-            norms = torch._foreach_norm([tensors[place] for place in here], float("inf"))
-            for place, value in zip(here, torch.stack([each.float() for each in norms]).tolist(), strict=True):
-                found[place] = value
+    here = [place for place, each in enumerate(tensors) if each.numel()]
+    norms = torch._foreach_norm([tensors[place] for place in here], math.inf) if here else ()
+    for place, value in zip(here, read(scalars(norms)), strict=True):
+        found[place] = value
     return found
 
 

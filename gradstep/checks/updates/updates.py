@@ -84,11 +84,13 @@ def _updates(moment: Moment) -> tuple[Update, ...]:
         after = _some(each.parameter)
         moved = (after != each.weight) & (each.gradient != 0)
         known = (each.weight, after - each.weight)
-        needed += [*(part.float().square().mean().sqrt() for part in known), moved.any(), each.gradient.float()]
+        needed += [*(part.float().norm() for part in known), moved.any(), each.gradient.float()]
     arrived, found = iter(fetched(needed)), []
     for each in before:
         size, change, moves, gradient = islice(arrived, 4)
-        found.append(Update(each.name, each.parameter, each.rate, float(size), float(change), not moves, gradient))
+        root = math.sqrt(len(gradient))
+        sizes = float(size) / root, float(change) / root
+        found.append(Update(each.name, each.parameter, each.rate, *sizes, not moves, gradient))
     return tuple(found)
 
 
