@@ -406,7 +406,7 @@ def test_a_tap_that_outlives_its_phase_stops_nowhere() -> None:
     place = phase.place
     for here in kept:
         phase.reach(here)  # it would wait here for ever
-        assert phase.passes(here.number, False, "")
+        assert phase.passes(here.number, False, "", ())
     assert kept
     assert phase.place == place
     assert phase.stop_place is None

@@ -20,9 +20,9 @@ from gradstep.values.views.inside import SourceLine
 
 Reach = Callable[[StopPlace], None]
 """Called at each stop place that is reached."""
-Passes = Callable[[int, bool, str], bool]
-"""Called with a node's number, whether it has run, and the parameter whose `.grad` it adds to. Returns True to pass
-this place without making a `StopPlace`."""
+Passes = Callable[[int, bool, str, tuple[Any, ...]], bool]
+"""Called with a node's number, whether it has run, the parameter whose `.grad` it adds to, and the gradients that
+arrived. Returns True to pass this place without making a `StopPlace`."""
 
 
 class BackwardPlaces:
@@ -92,7 +92,7 @@ class BackwardPlaces:
         self, number: int, edge: Any, arrived: tuple[Any, ...], left: tuple[Any, ...] | None
     ) -> StopPlace | None:
         parameter = self._names.get(number, "")
-        if self._passes(number, left is not None, parameter):
+        if self._passes(number, left is not None, parameter, arrived):
             return None
         node = self.graph.nodes[number]
         owner = parameter.rpartition(".")[0] if parameter else self.graph.owner(number)

@@ -94,9 +94,9 @@ class _Counting:
         self.place = 0
         self._passed = False
 
-    def passes(self, place: int, ran: bool, parameter: str) -> bool:
+    def passes(self, place: int, ran: bool, parameter: str, arrived: tuple[Any, ...]) -> bool:
         self.place += 1
-        self._passed = self._passes(place, ran, parameter)
+        self._passed = self._passes(place, ran, parameter, arrived)
         return self._passed and self.place not in self._flows.places
 
     def reach(self, stop_place: StopPlace) -> None:

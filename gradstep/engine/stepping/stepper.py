@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
-from typing import Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 import torch
 from msgspec import structs
@@ -160,7 +160,7 @@ class Stepping:
         self.act = structs.replace(self.act, flows=(*self.act.flows, Flow(self.place, change)))
         self.stops.append(self.place)
         if self.looked and stop_place.edge == "before":
-            self.note_norm(stop_place)
+            self.note_norm(stop_place.number, stop_place.inputs)
         return text
 
     @property
@@ -272,14 +272,17 @@ class Stepping:
 
         return BackwardPlaces(graph, line_of, held.kinds, held.names, self.reach, self.passes).watch()
 
-    def passes(self, number: int, ran: bool, parameter: str) -> bool:
+    def passes(self, number: int, ran: bool, parameter: str, arrived: tuple[Any, ...]) -> bool:
         """Return True for a node that is passed without a stop; False where its place may matter."""
         if self._thread.done:
             return True
-        if self._thread.pausing or self.looked or not self._only_passed(self.place + 1):
+        place = self.place + 1
+        if self._thread.pausing or not self._only_passed(place) or place in self._flows.places:
             return False
-        if self.place + 1 in self._flows.places:
-            return False
+        if self.looked and not ran:
+            if self.phase == "forward":  # the operations of which are observed
+                return False
+            self.note_norm(number, arrived)
         self._thread.check()
         self._pass(number, ran, parameter)
         self._number = number
@@ -308,7 +311,7 @@ class Stepping:
         self._flows.make(self.place, stop_place)
         self._number, self._last = stop_place.number, f"{stop_place.path} {stop_place.name}".strip()
         if self.looked and stop_place.edge == "before":
-            self.note_norm(stop_place)
+            self.note_norm(stop_place.number, stop_place.inputs)
         self.stop_place = stop_place
         self.reason = self._why(stop_place)
         if not self.reason:
@@ -322,11 +325,10 @@ class Stepping:
             self.stop_place = None
         self._runner.running = True
 
-    def note_norm(self, stop_place: StopPlace) -> None:
+    def note_norm(self, number: int, arrived: tuple[Any, ...]) -> None:
         """Keep the norm of v at a node."""
-        given = stop_place.inputs
-        plain = len(given) == 1 and isinstance(given[0], Tensor) and not is_opaque(given[0])
-        self.norms[stop_place.number] = norm_of(given[0]) if plain and given[0].layout is torch.strided else None
+        plain = len(arrived) == 1 and isinstance(arrived[0], Tensor) and not is_opaque(arrived[0])
+        self.norms[number] = norm_of(arrived[0]) if plain and arrived[0].layout is torch.strided else None
 
     def _why(self, stop_place: StopPlace) -> str:
         if self._stop_condition.kind == "place":

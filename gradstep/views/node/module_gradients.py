@@ -109,7 +109,7 @@ class ModuleGradients:
             elif here.edge == "after" and here.number in leaving:
                 left[here.number] = here.outputs or ()
 
-        def passes(place: int, after: bool, _parameter: str) -> bool:
+        def passes(place: int, after: bool, *_: object) -> bool:
             return place not in (leaving if after else wanted)
 
         try:

@@ -151,7 +151,7 @@ class NodeViews:
             return _Received(record, number, norms=stepping.norms, note=note or "it has not run yet")
         if not stepping.looked:
             stepping.looked = True
-            stepping.note_norm(here)
+            stepping.note_norm(here.number, here.inputs)
         if self._stopped is None or self._stopped[0]() is not here or _is_changed(self._stopped[1], here):
             seen = _Received(record, number, here.inputs, here.outputs, here.addends, stepping.norms)
             seen.made, seen.edits = here.made, here.edits
@@ -172,7 +172,7 @@ class NodeViews:
         seen = _Received(record, number)
         path = frozenset(self._viewer.path(record, number))
 
-        def passes(place: int, after: bool, _parameter: str) -> bool:
+        def passes(place: int, after: bool, *_: object) -> bool:
             return place != number and (after or place not in path)
 
         def see(here: StopPlace) -> None:
