@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from threading import Thread
 
 import pytest
 import torch
@@ -13,13 +14,16 @@ from torch import nn
 from gradstep.checks.check import Check, Moment, Seen, at
 from gradstep.checks.checker import Checker, all_checks, rule_of
 from gradstep.checks.settings import project_settings
+from gradstep.engine import held
 from gradstep.session.local import Session
+from gradstep.session.phase_stepper import PhaseStepper
 from gradstep.steps.language.parse import parse_line
 from gradstep.steps.language.script import StepsLine
 from gradstep.values import commands as cmd
 from gradstep.values.errors import GradstepError
 from gradstep.values.findings import SEVERITIES, Rule
 from gradstep.values.views.findings import FindingsView, LookFindings
+from gradstep.workload import Workload
 
 
 def parse(line: str) -> cmd.Command:
@@ -165,3 +169,59 @@ def test_every_rule_says_what_it_is_for(name: str) -> None:
     assert Checker().switch(name, on=False) == f"{name} is off"
     with pytest.raises(GradstepError):
         rule_of(name + "x")
+
+
+class Powers(nn.Module):
+    """Uses its weight more often in each forward."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight, self.times = nn.Parameter(torch.ones(2)), 2
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for _ in range(self.times):
+            x = x * self.weight
+        self.times += 1
+        return x.sum()
+
+
+def sgd(parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    return torch.optim.SGD(parameters, lr=0.01)
+
+
+def powers() -> Session:
+    model, batches = Powers(), [torch.ones(2)]
+    return Session(Workload(model, compute_loss=nn.Module.__call__, optimizer=sgd, batches=batches))
+
+
+def test_a_long_graph_is_walked_after_the_first_forward_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    walked: list[int] = []
+    record = held.record
+    monkeypatch.setattr(held, "LONG", 1)
+    monkeypatch.setattr(held, "record", lambda *given: walked.append(1) or record(*given))
+    session, counts = powers(), []
+    for _ in range(3):
+        session.execute(cmd.Forward())
+        session.execute(cmd.Backward())
+        counts.append(len(walked))
+    assert counts == [1, 1, 1]
+
+
+def test_a_forward_on_a_thread_of_its_own_is_not_of_an_earlier_iteration(monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[str] = []
+
+    def loop() -> None:
+        session = powers()
+        session.can_pause(lambda _: None)
+        for iteration in range(8):
+            if iteration == 2:  # as where it took long; torch numbers the nodes of each thread from 0
+                monkeypatch.setattr(PhaseStepper, "pausable", ("forward",))
+            for phase in (cmd.Forward(), cmd.Backward(), cmd.Step(), cmd.ZeroGrad()):
+                assert session.execute(phase).ok
+        found.extend(["ended", *[each.rule for each in session.findings]])
+
+    thread = Thread(target=loop)  # on which torch has not numbered any
+    thread.start()
+    thread.join()
+    assert "ended" in found
+    assert "graph-kept-across-iterations" not in found

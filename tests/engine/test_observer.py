@@ -21,6 +21,7 @@ from torch.optim import optimizer as optimizers
 from torch.utils.checkpoint import checkpoint
 
 from gradstep.engine.debuggee.optimizers import is_torchs
+from gradstep.engine.observe.hooks import engine
 from gradstep.engine.observe.loop_phases import Edge, LoopPhases, Name, Phase
 from gradstep.engine.observe.observer import observe
 from gradstep.engine.observe.stream import (
@@ -344,6 +345,24 @@ def test_nodes_are_told_before_and_after_they_run_leaves_before_they_are_added()
         *(f"about {leaf}", "(2,) had None", f"ran {leaf}"),
         *("about TBackward0", "ran TBackward0", f"about {leaf}", f"ran {leaf}"),
     ]
+
+
+def test_few_nodes_of_a_long_graph_have_hooks_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    put, hooked, ran = engine._NodeHooks.put, list[int](), list[int]()
+
+    def counted(self: engine._NodeHooks, numbers: list[int]) -> None:
+        put(self, numbers)
+        hooked.append(len(self._handles))
+
+    monkeypatch.setattr(engine._NodeHooks, "put", counted)
+    x = torch.ones(2, requires_grad=True)
+    y = x
+    for _ in range(40):
+        y = y.sin() + y.cos()
+    with observe({NodeRan: lambda event: ran.append(event.number)}):
+        y.sum().backward()
+    assert ran == list(range(40 * 3 + 2))
+    assert max(hooked) <= 4
 
 
 def test_what_a_consumer_returns_of_a_node_flows_on() -> None:
