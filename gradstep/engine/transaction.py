@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from msgspec.structs import replace
@@ -22,10 +22,10 @@ from gradstep.engine.state.batch import input_rows
 from gradstep.engine.state.generators import Generators
 from gradstep.engine.state.images import Images
 from gradstep.engine.state.memory import Memory
-from gradstep.engine.state.saved import Copies, Saved, Saver, without_grads
+from gradstep.engine.state.saved import Copies, Saved, Saver, without_grads, written_by
 from gradstep.engine.state.snapshot import tensors_of
 from gradstep.engine.state.writing import writing
-from gradstep.values.commands import Forward, PointCommand
+from gradstep.values.commands import Forward, PointCommand, Step
 
 
 class PointRecorder(Protocol):
@@ -63,7 +63,17 @@ class Transaction:
         """Give the copies of each successful phase to a timeline; with None, release them at the next phase."""
         self._timeline = timeline
         images = timeline.images if timeline is not None and timeline.current is not None else None
+        self._pool = self._memory if images is None else images.memory
         self._saver = Saver(images or self._memory)
+
+    def prepare(self) -> Iterator[None]:
+        """Have memory for the copies of the next step, in pieces of a few milliseconds.
+
+        Not right after a step: the next command may drop as much of the history.
+        """
+        if self._held.point.phase not in ("", "step"):
+            _, rows = written_by(self._held, writing(self._held, Step()))
+            yield from self._pool.prepare([tensor for _, tensor in rows])
 
     def begin(self, act: Act) -> Saved:
         """Save what this phase may write."""

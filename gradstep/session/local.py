@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 
@@ -200,6 +200,12 @@ class Session(PythonApi):
             return self.time_travel.look(at, requests)
         inspector, number = self._executor.inspector, self.stop.number
         return inspector.stepper.here(lambda: inspector.look(number, requests))
+
+    def idle(self) -> Iterator[None]:
+        """Prepare for the next commands while none is to be carried out, in pieces of a few milliseconds."""
+        inspector = self._inspector
+        if inspector is not None and inspector.runner.observed and not inspector.stepper.inside:
+            yield from inspector.runner.transaction.prepare()
 
     # -- loading -------------------------------------------------------------------------------------------------------
     def _load(self, command: cmd.Load) -> None:

@@ -225,6 +225,23 @@ def test_only_copies_into_much_new_memory_take_time(monkeypatch: pytest.MonkeyPa
     assert memory.seconds == spent, "little"
 
 
+def test_prepared_memory_is_new_once_and_touched_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory, weight, wide = Memory(), torch.ones(100, 20).t(), torch.ones(30, 100)
+    assert not list(memory.prepare([weight, wide])), "too little to be noticed"
+    monkeypatch.setattr(memory_room, "_NOTICED", weight.nbytes + wide.nbytes)
+    monkeypatch.setattr(memory_room, "_TOUCHED", 5000)
+    next(memory.prepare([weight, wide]))  # which a command interrupts
+    assert memory.free == weight.nbytes
+    monkeypatch.setattr(memory_room, "_NOTICED", 1)
+    assert len(list(memory.prepare([weight, wide]))) == 3
+    assert not list(memory.prepare([weight, wide])), "it is there"
+    memory.shrink()
+    assert memory.free == weight.nbytes + wide.nbytes
+    copies = memory.take([weight, wide])
+    assert (memory.free, memory.seconds) == (0, 0.0)
+    assert all(map(same_bits, copies, (weight, wide)))
+
+
 @pytest.mark.parametrize("size", [10, 2000])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.complex64, torch.bool, torch.float64])
 def test_a_copy_small_or_in_huge_pages_has_the_bits_and_the_strides(size: int, dtype: torch.dtype) -> None:

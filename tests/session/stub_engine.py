@@ -24,6 +24,9 @@ class Session:
     def can_pause(self, *_) -> None:
         """Nothing of it is watched from inside."""
 
+    def idle(self):
+        return ()
+
     @property
     def stop(self):
         return Stop(number=self.number, workload="stub" if self.number else "")

@@ -15,7 +15,9 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from gradstep.engine import bits
+from gradstep.engine.state import memory
 from gradstep.session.local import Session
+from gradstep.session.transport import request_loop
 from gradstep.session.transport.request_loop import Gate
 from gradstep.session.transport.wire import Close, Execute, Look, Order, frame
 from gradstep.values.commands import ACTS, Command, Show, Undo, ZeroGrad, line_of
@@ -40,12 +42,12 @@ WITHOUT_WEIGHTS = (
 )
 
 
-def session_of(width: int = 64) -> Session:
+def session_of(width: int = 64, history: int = 1 << 24) -> Session:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width))
     batch = torch.randn(2, width), torch.randn(2, width)
     session = Session(
-        Workload(model, nn.functional.mse_loss, lambda p: torch.optim.AdamW(p, lr=0.1), [batch]), history=1 << 24
+        Workload(model, nn.functional.mse_loss, lambda p: torch.optim.AdamW(p, lr=0.1), [batch]), history=history
     )
     session.can_pause(lambda _: None)  # as a screen does: nothing is written between two looks
     session.execute(Show(Name("0.weight")))
@@ -268,6 +270,44 @@ class Patient:
                 pass
         self.done.append("look")
         return tuple(NoView(at, "") for _ in requests)
+
+
+def test_a_command_that_arrives_during_idle_work_is_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(request_loop, "_QUIET", 0.0)
+    session = Patient()
+
+    def work() -> Iterator[None]:
+        session.done.append("first piece")
+        session.send(1, Execute(ACTS["forward"]))
+        session.send(2, Close())
+        while not session.gate.waits():
+            pass
+        yield
+        session.done.append("second piece")
+
+    session.gate.idle = work
+    session.gate.serve(session)
+    session.gate.close()
+    session.screen.close()
+    assert session.done[:2] == ["first piece", "forward"]
+
+
+@pytest.mark.parametrize("history", [0, 1 << 24])
+def test_after_a_pause_the_next_step_copies_into_memory_that_is_there(
+    history: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "_NOTICED", 1)
+    session = session_of(history=history)
+    for phase in (*LOOP, "forward", "backward"):
+        session.execute(ACTS[phase])
+        if phase == "step":
+            assert not list(session.idle()), "the next command may drop a copy"
+    pool = session.inspector.runner.transaction._pool
+    new = pool._new
+    assert list(session.idle())
+    assert not list(session.idle())
+    session.execute(ACTS["step"])
+    assert pool._new == new
 
 
 def test_a_message_that_arrives_during_a_look_ends_its_wait_and_is_the_next() -> None:

@@ -7,7 +7,7 @@ import mmap
 import time
 import weakref
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache
@@ -28,6 +28,10 @@ _ALIGNED = 64
 """Alignment of a tensor in bytes, the same as torch's."""
 _NOTICED = 64 << 20
 """Bytes of new memory for one act from which it is much: nobody notices the 20 ms that less takes."""
+_TOUCHED = 8 << 20
+"""Bytes that are touched at once: a few milliseconds, 20 where the system is short of huge pages."""
+_PAGE = 4 << 10
+"""Bytes of the smallest page."""
 _RECENT = 32
 """Acts, at least, whose copies set how much memory stays in the pool: an iteration that accumulates several
 backwards."""
@@ -91,6 +95,27 @@ class Memory:
             self.seconds += (time.perf_counter() - began) * new / sum(copy.nbytes for copy, _ in dense)
         return made
 
+    def prepare(self, tensors: Sequence[Tensor]) -> Iterator[None]:
+        """Have memory in the pool for copies of tensors, where that is much; yield after each few milliseconds.
+
+        The pages of new memory are touched, since the first touch takes longer than the copy into them.
+        """
+        plain = [each for each in tensors if each.layout is torch.strided and _pageable(each)]
+        wanted = Counter(map(_kind_of, plain))
+        missing = wanted - Counter({kind: len(waiting) for kind, waiting in self._free.items()})
+        if sum(_size_of(kind) * count for kind, count in missing.items()) < _NOTICED:
+            return
+        self._most[0] |= wanted
+        for tensor in plain:
+            kind = _kind_of(tensor)
+            if len(self._free.get(kind, ())) < wanted[kind]:
+                base = self._fresh(tensor)
+                self._add(kind, base)
+                flat = base.as_strided((base.numel(),), (1,)).view(torch.uint8)
+                for part in torch.split(flat, _TOUCHED):
+                    part[::_PAGE].zero_()
+                    yield
+
     @property
     def short(self) -> bool:
         """True when an act such as one of the last needs much memory that the pool does not have."""
@@ -130,6 +155,9 @@ class Memory:
     def _reclaim(self, kind: _Kind, base: Tensor) -> None:
         del self._watched[id(base)]
         self.given -= base.nbytes
+        self._add(kind, base)
+
+    def _add(self, kind: _Kind, base: Tensor) -> None:
         self.free += base.nbytes
         self._free.setdefault(kind, []).append(base)
 

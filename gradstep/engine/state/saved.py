@@ -123,13 +123,7 @@ class Saver:
 
     def save(self, held: Debuggee, writing: Writing) -> Saved:
         """Save what an act may write."""
-        rows: list[Row] = []
-        captured = {}
-        for part in registry.PARTS:
-            written = part.may_write(held, writing)
-            if written is not None:
-                captured[part.name] = part.capture(held)
-                rows += written  # after the capture, on which some of these iterators depend
+        captured, rows = written_by(held, writing)
         return Saved(self.copy(rows), captured, torch.is_grad_enabled())
 
     def copy(self, rows: Iterable[Row]) -> Copies:
@@ -137,6 +131,18 @@ class Saver:
         there = [(key, tensor) for key, tensor in rows if not tensor.is_meta]
         live = [tensor for _, tensor in there]
         return Copies([key for key, _ in there], live, self._take(live), [tensor._version for tensor in live])
+
+
+def written_by(held: Debuggee, writing: Writing) -> tuple[dict[str, Any], list[Row]]:
+    """Return the captures of the parts that an act could write, and the tensors that it may write in place."""
+    captured: dict[str, Any] = {}
+    rows: list[Row] = []
+    for part in registry.PARTS:
+        written = part.may_write(held, writing)
+        if written is not None:
+            captured[part.name] = part.capture(held)
+            rows += written  # after the capture, on which some of these iterators depend
+    return captured, rows
 
 
 def _unchanged(tensor: Tensor, copy: Tensor) -> bool:

@@ -130,6 +130,7 @@ def _session(gate: Gate, history: int, offload: bool, share: float) -> ServedSes
         on_progress=lambda stage: gate.tell(Progress(stage)),
     )
     session.can_pause(lambda what: gate.tell(Waiting(what)), gate.interrupted, gate.waits)
+    gate.idle = session.idle
     return session
 
 

@@ -119,6 +119,7 @@ def _run_screen(session: Any, terminal: Terminal) -> int:
         raise
     gate = Gate(ours)
     session.can_pause(lambda what: gate.tell(Waiting(what)), gate.interrupted, gate.waits)
+    gate.idle = session.idle
     redirected = Redirected(writing, (1, 2))
     watcher = threading.Thread(
         target=watch_screen, args=(screen, gate, redirected), name="gradstep-screen", daemon=True

@@ -10,9 +10,9 @@ import socket
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Protocol
 
@@ -51,6 +51,8 @@ _RECORD = (LookLedger(), LookGraph(count=1))
 lines that made the graph."""
 _POLL = 1000
 """Milliseconds after which a socket that a script has closed is noticed."""
+_QUIET = 0.1
+"""Seconds without a message after which the user pauses: until then, panels may still be painted."""
 _LIBC = ctypes.CDLL(None)
 _ALL = 1 << 64
 """A number above that of every message."""
@@ -98,6 +100,8 @@ class Gate:
         self._sock = sock
         self.closed = False
         """True once the script has closed the socket."""
+        self.idle: Callable[[], Iterable[None]] = tuple
+        """Returns the work that is left for idle times, in pieces of less than 50 ms."""
         self._on_lost = on_lost
         self._on_loaded = on_loaded
         self._orders: SimpleQueue[tuple[int, Order | Problem]] = SimpleQueue()
@@ -126,7 +130,7 @@ class Gate:
         if session.stop.number:
             self._look(session, _RECORD)
         while True:
-            number, order = self._orders.get()
+            number, order = self._next()
             match order:
                 case Execute(command, requests):
                     outcome = self._execute(session, number, command)
@@ -142,6 +146,16 @@ class Gate:
                 case _:
                     return
             self._send(number, reply)
+
+    def _next(self) -> tuple[int, Order | Problem]:
+        """Return the next message; until it arrives, do what is left for idle times."""
+        with suppress(Empty):
+            return self._orders.get(timeout=_QUIET)
+        with suppress(Exception):  # out of memory, which the command that needs it will report
+            for _ in self.idle():
+                if self.waits():
+                    break
+        return self._orders.get()
 
     def release(self) -> None:
         """Interrupt the running command and let `serve` return. Call it from any thread."""
