@@ -29,7 +29,9 @@ def saved_before(point: TimelinePoint) -> Saved:
     before = point.parent.checkpoint
     if before is None or point.checkpoint is None:
         return Saved(known=False)
-    captured = {name: before.captured[name] for name in point.parts}
+    kinds = {key[0] for key in point.wrote}
+    several = [part for part in registry.PARTS if part.name in point.parts or not kinds.isdisjoint(part.kinds)]
+    captured = {part.name: before.captured[part.name] for part in several}
     return Saved(_copies(before, point.wrote), captured)
 
 

@@ -45,7 +45,7 @@ class TimelinePoint:
     wrote: tuple[Key, ...] = ()
     """The tensors that the command changed."""
     parts: tuple[str, ...] = ()
-    """The names of the parts of the state that the command may have changed."""
+    """The names of the parts of the state that were saved before the command, because it could change them."""
     results: dict[Key, Image | None] | None = None
     """The tensors that the command changed, kept when a rerun does not give the same bits."""
     rest: dict[str, Any] | None = None

@@ -11,7 +11,6 @@ from gradstep.engine.expressions.names import Scope
 from gradstep.engine.held import Held
 from gradstep.engine.history.points import KeptPoints, TimelinePoint, add_losses, fork_of, graph_alive
 from gradstep.engine.runner import Runner
-from gradstep.engine.state import registry
 from gradstep.engine.state.images import Image, Images
 from gradstep.engine.state.saved import Saved
 from gradstep.engine.state.snapshot import Checkpoint, size_of, take, tensors_of
@@ -181,9 +180,7 @@ class Timeline:
         if before is not None and before.checkpoint is not None and saved is not None:
             old, new = before.checkpoint.images, checkpoint.images
             wrote = tuple([key for key, image in new.items() if old.get(key, image) is not image or key not in old])
-            kinds = {key[0] for key in wrote}
-            may = [part for part in registry.PARTS if part.name in saved.captured or not kinds.isdisjoint(part.kinds)]
-            parts = tuple([part.name for part in may])
+            parts = (*saved.captured,)
             point.wrote, point.parts = self._shared.setdefault(wrote, wrote), self._shared.setdefault(parts, parts)
             point.depth = before.depth + 1
             point.small = size_of(checkpoint, before.checkpoint)

@@ -23,6 +23,7 @@ class LedgerEntry(NamedTuple):
     """True when it was last cleared to zeros."""
 
 
+_NONE: frozenset[str] = frozenset()
 _NEW, _FIRST, _FIRST_USED = LedgerEntry(), LedgerEntry(1), LedgerEntry(1, 1)
 
 
@@ -161,7 +162,12 @@ class Ledger:
 
     def copy(self) -> Accounts:
         """Return a copy, for `restore`."""
-        return Accounts(dict(self._entries), dict(self._lines), frozenset(self._arrived), self._forgotten)
+        return Accounts(
+            dict(self._entries),
+            dict(self._lines),
+            frozenset(self._arrived) if self._arrived else _NONE,
+            self._forgotten,
+        )
 
     def restore(self, accounts: Accounts) -> None:
         """Restore a copy."""

@@ -22,6 +22,7 @@ class BatchPart(Part[Cursor]):
     name = "batch"
     kinds: ClassVar = {"batch": "batch", "input": "batch"}
     restored_for_rerun = False
+    always_captured = False
     self_contained = True
     sections: ClassVar = {"cursor": "the batch"}
 

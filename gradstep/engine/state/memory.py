@@ -56,8 +56,7 @@ class Memory:
         """Seconds that copies into much new memory have taken."""
         self._new = 0
         """Bytes that were ever allocated."""
-        self._watched: dict[int, weakref.ref[Tensor]] = {}
-        """A reference to each tensor in use, whose memory returns to the pool when it is collected."""
+        self._uses: dict[int, _Use] = {}
         self._most: list[Counter[_Kind]] = [Counter(), Counter()]
         """How many tensors of each kind were copied at most for one act: of the last acts, and of those before them."""
         self._acts = 0
@@ -78,7 +77,8 @@ class Memory:
             self._new += base.nbytes
         self.given += base.nbytes
         given = base.detach()  # another object on the same memory
-        self._watched[id(base)] = weakref.ref(given, lambda _: self._reclaim(kind, base))
+        use = self._uses[id(base)] = _Use(given, _ended)
+        use.memory, use.kind, use.base = self, kind, base
         return given
 
     def take(self, tensors: Sequence[Tensor]) -> list[Tensor]:
@@ -119,14 +119,15 @@ class Memory:
     @property
     def short(self) -> bool:
         """True when an act such as one of the last needs much memory that the pool does not have."""
-        missing = ((kind, count - len(self._free.get(kind, ()))) for kind, count in self._needed().items())
+        needed = self._most[0] | self._most[1]
+        missing = ((kind, count - len(self._free.get(kind, ()))) for kind, count in needed.items())
         return sum(_size_of(kind) * count for kind, count in missing if count > 0) >= _NOTICED
 
     def shrink(self) -> None:
         """Return memory of the pool to the system, except for what the next act may need."""
-        needed = self._needed()
         for kind, waiting in list(self._free.items()):
-            while len(waiting) > needed.get(kind, 0):
+            needed = max([most[kind] for most in self._most])
+            while len(waiting) > needed:
                 self.free -= waiting.pop().nbytes
             if not waiting:
                 del self._free[kind]
@@ -138,10 +139,6 @@ class Memory:
         self._acts += 1
         self._most[0] |= taken
 
-    def _needed(self) -> Counter[_Kind]:
-        """Return how many tensors of each kind one of the last acts has copied at most."""
-        return self._most[0] | self._most[1]
-
     def _fresh(self, tensor: Tensor) -> Tensor:
         """Return new memory; small tensors share a slab, which is freed when none of them is in use."""
         if not _pageable(tensor) or tensor.nbytes >= _LARGE:
@@ -152,14 +149,31 @@ class Memory:
         self._cut += -(-tensor.nbytes // _ALIGNED) * _ALIGNED
         return made
 
-    def _reclaim(self, kind: _Kind, base: Tensor) -> None:
-        del self._watched[id(base)]
+    def reclaim(self, use: _Use) -> None:
+        """Return the memory of a tensor that was collected to the pool."""
+        base = use.base
+        del self._uses[id(base)]
         self.given -= base.nbytes
         self._add(kind, base)
 
     def _add(self, kind: _Kind, base: Tensor) -> None:
         self.free += base.nbytes
-        self._free.setdefault(kind, []).append(base)
+        self._free.setdefault(use.kind, []).append(base)
+
+
+class _Use(weakref.ref[Tensor]):
+    """A reference to a tensor in use. There are many: one object for each, where a closure would take six."""
+
+    __slots__ = ("base", "kind", "memory")
+    memory: Memory
+    kind: _Kind
+    base: Tensor
+    """Its memory."""
+
+
+def _ended(use: weakref.ref[Tensor]) -> None:
+    assert isinstance(use, _Use)
+    use.memory.reclaim(use)
 
 
 def _kind_of(tensor: Tensor) -> _Kind:
