@@ -83,7 +83,7 @@ def watch_forward(
     def differentiates(_: EngineEntered) -> None:
         seen.runs_backward = True
 
-    consumers: list[Consumer] = [{EngineEntered: differentiates}, seen.owners.applied.consumer()]
+    consumers: list[Consumer] = [{EngineEntered: differentiates, **seen.owners.applied.consumer()}]
     if lines:
         seen.lines = Lines()
         consumers.append(seen.lines.consumer(paths))

@@ -162,12 +162,8 @@ class Ledger:
 
     def copy(self) -> Accounts:
         """Return a copy, for `restore`."""
-        return Accounts(
-            dict(self._entries),
-            dict(self._lines),
-            frozenset(self._arrived) if self._arrived else _NONE,
-            self._forgotten,
-        )
+        arrived = frozenset(self._arrived) if self._arrived else _NONE
+        return Accounts(dict(self._entries), dict(self._lines), arrived, self._forgotten)
 
     def restore(self, accounts: Accounts) -> None:
         """Restore a copy."""
