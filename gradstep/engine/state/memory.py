@@ -154,11 +154,11 @@ class Memory:
         base = use.base
         del self._uses[id(base)]
         self.given -= base.nbytes
-        self._add(kind, base)
+        self._add(use.kind, base)
 
     def _add(self, kind: _Kind, base: Tensor) -> None:
         self.free += base.nbytes
-        self._free.setdefault(use.kind, []).append(base)
+        self._free.setdefault(kind, []).append(base)
 
 
 class _Use(weakref.ref[Tensor]):
