@@ -7,13 +7,16 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import Node
 from torch.utils.checkpoint import checkpoint
 
+from gradstep.engine.autograd.saved_values import saved_names
 from gradstep.session.local import Session
 from gradstep.values.commands import Backward, Forward, Load, Step, ZeroGrad
 from gradstep.values.commands.stepping import Into, Out, Over
 from gradstep.values.commands.time_travel import Undo
 from gradstep.values.views.graph import GraphView, LookGraph, NodeRow
+from gradstep.views.graph import memory
 from gradstep.views.graph.operations import operation_of
 from gradstep.views.graph.view import GraphViewer
 from gradstep.workload import Workload
@@ -141,6 +144,21 @@ def test_from_node_to_node_the_bytes_are_those_that_are_there(name: str) -> None
         looks._graphs = kept
         found.add(view.bytes)
     assert len(found) > 2
+
+
+def test_from_node_to_node_only_those_that_have_run_are_read_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    session, reads = loaded("gpt"), list[Node]()
+    assert session.execute(Forward()).ok
+    read = memory.saved_memory
+    monkeypatch.setattr(memory, "saved_memory", lambda node: reads.append(node) or read(node))
+    assert session.execute(Into("backward")).ok
+    nodes = view_of(session, sizes=True).nodes
+    assert len(reads) == nodes
+    for _ in range(10):
+        reads.clear()
+        assert session.execute(Over()).ok
+        view_of(session, sizes=True)
+        assert len([node for node in reads if saved_names(type(node))]) <= 3
 
 
 def test_a_retained_graph_is_alive_and_one_that_a_step_wrote_into_says_so() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 
 from torch.autograd.graph import Node
@@ -20,20 +20,32 @@ class SavedTensors:
     Args:
         nodes: the nodes of the graph.
         excluded: returns the storages that are not the graph's own: of parameters and buffers, which outlive it.
-        read: results for some nodes from an earlier stop.
     """
 
-    def __init__(
-        self, nodes: Sequence[Node], excluded: Callable[[], frozenset[Storage]], read: Mapping[int, SavedMemory] = {}
-    ) -> None:
+    def __init__(self, nodes: Sequence[Node], excluded: Callable[[], frozenset[Storage]]) -> None:
         self._nodes = nodes
         self._find_excluded = excluded
-        self._read = dict(read)
+        self._read: dict[int, SavedMemory] = {}
         self._states: dict[int, State] = {}
+        self._bytes: dict[tuple[int, int], int] = {}
+        """By row, what its nodes have saved."""
 
-    def waiting(self, progress: BackwardProgress) -> dict[int, SavedMemory]:
-        """Return the results for nodes that have not run: their saved tensors can't change before that."""
-        return {n: kept for n, kept in self._read.items() if n not in progress.ran and n != progress.number}
+    def advance(self, progress: BackwardProgress) -> None:
+        """Forget what may have changed since an earlier stop inside the same backward.
+
+        What a node has saved does not change before it runs, and what is freed stays freed.
+        """
+
+        def waits(node: int) -> bool:
+            return node not in progress.ran and node != progress.number
+
+        changed = [node for node, kept in self._read.items() if kept.state != "freed" and not waits(node)]
+        for node in changed:
+            del self._read[node]
+        self._states = {n: state for n, state in self._states.items() if state == "freed" or (not state and waits(n))}
+        self._bytes = {row: size for row, size in self._bytes.items() if not any(row[0] <= n < row[1] for n in changed)}
+        for name in ("_all", "total"):
+            vars(self).pop(name, None)
 
     @cached_property
     def _excluded(self) -> frozenset[Storage]:
@@ -58,28 +70,27 @@ class SavedTensors:
             found = self._states[node] = state_of(self._nodes[node])
         return found
 
-    def bytes(self, first: int, end: int) -> int | None:
-        """Return the bytes that the nodes of a row have saved; None when they saved nothing or a hook packed it."""
-        if self.state(first, end) in ("", "packed"):
-            return None
-        return _sum(self._storages(first, end))
+    def bytes(self, first: int, end: int) -> int:
+        """Return the bytes that the nodes of a row have saved."""
+        found = self._bytes.get((first, end))
+        if found is None:
+            found = self._bytes[first, end] = self._sum([self.of(node) for node in range(first, end)])
+        return found
+
+    @cached_property
+    def _all(self) -> list[SavedMemory]:
+        return [self.of(node) for node in range(len(self._nodes))]
 
     @cached_property
     def total(self) -> int:
         """Bytes that the whole graph has saved."""
-        return _sum(self._storages(0, len(self._nodes)))
+        return self._sum(self._all)
 
-    @cached_property
+    @property
     def packed(self) -> int:
         """Number of nodes whose saved tensors a hook has packed."""
-        return sum(self.of(node).state == "packed" for node in range(len(self._nodes)))
+        return sum([each.state == "packed" for each in self._all])
 
-    def _storages(self, first: int, end: int) -> set[Storage]:
-        found: set[Storage] = set()
-        for node in range(first, end):
-            found |= self.of(node).storages
-        return found - self._excluded
-
-
-def _sum(storages: set[Storage]) -> int:
-    return sum(size for _, size in storages)
+    def _sum(self, several: Sequence[SavedMemory]) -> int:
+        found: frozenset[Storage] = frozenset().union(*[each.storages for each in several])
+        return sum([size for _, size in found - self._excluded])

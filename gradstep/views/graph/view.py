@@ -7,7 +7,7 @@ from typing import Literal
 
 from msgspec.structs import replace
 
-from gradstep.engine.autograd.buffers import SavedMemory, Storage, storages_of
+from gradstep.engine.autograd.buffers import Storage, storages_of
 from gradstep.engine.autograd.graph import GraphRecord
 from gradstep.engine.debuggee.loop import Point
 from gradstep.engine.held import Held
@@ -134,10 +134,10 @@ class _Graph:
             ran = None if progress is None else progress.ran
             # the stop before was inside the same backward: most nodes are unchanged
             same = ran is not None and ran is self._read_in and self._known[0] is point
-            read: dict[int, SavedMemory] = {}
             if same and self._saved_tensors is not None and progress is not None:
-                read = self._saved_tensors.waiting(progress)
-            self._saved_tensors = SavedTensors(self.record.nodes, self._own, read)
+                self._saved_tensors.advance(progress)
+            else:
+                self._saved_tensors = SavedTensors(self.record.nodes, self._own)
             self._known, self._read_in = (point, stop), ran
             if point.lent:
                 self._state = "alive"
@@ -183,7 +183,8 @@ class _Graph:
         first = layout.rows.node_of(row)
         end = layout.rows.end_of(first)
         status = self._status(first, end)
-        saved, size = saved_tensors.state(first, end), saved_tensors.bytes(first, end) if sizes else None
+        saved = saved_tensors.state(first, end)
+        size = saved_tensors.bytes(first, end) if sizes and saved not in ("", "packed") else None
         if self.held.point.lent and saved in ("freed", "written"):
             saved = "alive"  # it was alive there
         grad = self._node_rows.grad(first, end)
