@@ -96,9 +96,14 @@ class KeptPoints:
         """By the number of the point."""
         self._by_gap: dict[int, list[int]] = {}
         """For each number of commands between neighbours, a heap of the points that have, or had, so many."""
+        self._new: list[TimelinePoint] = []
+        """Points that were added and are not yet among their neighbours."""
 
     def add(self, point: TimelinePoint) -> None:
-        """Add a point, which has a checkpoint now."""
+        """Add a point, which has a checkpoint now; its neighbours are found when one is to be dropped."""
+        self._new.append(point)
+
+    def _place(self, point: TimelinePoint) -> None:
         if point.number in self._kept:
             return
         kept = self._kept[point.number] = _Kept(point)
@@ -114,6 +119,7 @@ class KeptPoints:
 
     def remove(self, point: TimelinePoint) -> None:
         """Remove a point, whose checkpoint is dropped."""
+        self._place_new()
         kept = self._kept.pop(point.number, None)
         if kept is None:
             return
@@ -131,6 +137,7 @@ class KeptPoints:
             stops: the number of the newest stop, from which ages are counted.
             spared: points to keep.
         """
+        self._place_new()
         best, least = None, (math.inf, 0)
         kept = {point.number for point in spared if point is not None}
         for gap, heap in list(self._by_gap.items()):
@@ -145,6 +152,11 @@ class KeptPoints:
             if not heap:
                 del self._by_gap[gap]
         return best
+
+    def _place_new(self) -> None:
+        for point in self._new:
+            self._place(point)
+        self._new.clear()
 
     def _measure(self, *several: _Kept) -> None:
         """Measure the gap between the neighbours of points that may be dropped."""

@@ -129,6 +129,8 @@ class Timeline:
         """Record that a command succeeded, in `seconds`: this is now the present point."""
         if self.travelling:
             return
+        if point is not None and point.checkpoint is not None:
+            self.kept.add(point)  # first: from here on nothing is called that could fail
         self.stops += 1
         if point is None:
             if self.current is not None:
@@ -139,8 +141,6 @@ class Timeline:
         self.ran += seconds
         self.branch = point.branch
         self.current = self.points[point.number] = self.branches[point.branch] = point
-        if point.checkpoint is not None:
-            self.kept.add(point)
 
     def _outside(self, written: Sequence[Image]) -> None:
         """Record writes to tensors outside of the model: add their old contents to every earlier point."""
