@@ -100,8 +100,14 @@ class KeptPoints:
         """Points that were added and are not yet among their neighbours."""
 
     def add(self, point: TimelinePoint) -> None:
-        """Add a point, which has a checkpoint now; its neighbours are found when one is to be dropped."""
+        """Add a point, which has a checkpoint now; `place` finds its neighbours."""
         self._new.append(point)
+
+    def place(self) -> None:
+        """Place the points that were added among their neighbours."""
+        for point in self._new:
+            self._place(point)
+        self._new.clear()
 
     def _place(self, point: TimelinePoint) -> None:
         if point.number in self._kept:
@@ -119,7 +125,7 @@ class KeptPoints:
 
     def remove(self, point: TimelinePoint) -> None:
         """Remove a point, whose checkpoint is dropped."""
-        self._place_new()
+        self.place()
         kept = self._kept.pop(point.number, None)
         if kept is None:
             return
@@ -137,7 +143,7 @@ class KeptPoints:
             stops: the number of the newest stop, from which ages are counted.
             spared: points to keep.
         """
-        self._place_new()
+        self.place()
         best, least = None, (math.inf, 0)
         kept = {point.number for point in spared if point is not None}
         for gap, heap in list(self._by_gap.items()):
@@ -152,11 +158,6 @@ class KeptPoints:
             if not heap:
                 del self._by_gap[gap]
         return best
-
-    def _place_new(self) -> None:
-        for point in self._new:
-            self._place(point)
-        self._new.clear()
 
     def _measure(self, *several: _Kept) -> None:
         """Measure the gap between the neighbours of points that may be dropped."""

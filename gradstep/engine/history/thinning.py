@@ -42,6 +42,7 @@ def tidy(timeline: Timeline, say: Callable[[str], None] = lambda _: None) -> lis
         timeline: the history.
         say: called with a message before anything that takes long.
     """
+    timeline.kept.place()
     here = timeline.current
     most = timeline.budget * _ENOUGH if timeline.exceeds(timeline.budget) else math.inf
     slow, memory = timeline.spent > timeline.share, timeline.images.memory
