@@ -6,6 +6,7 @@ import math
 import sys
 import types
 from collections.abc import Iterator
+from functools import cache
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import pytest
@@ -44,9 +45,13 @@ def samples(kind: Any, depth: int = 0) -> Iterator[Any]:
         yield {int: 2**40, float: -0.1, str: "2.weight · − ×", bool: True, type(None): None, bytes: b"\x00\xff"}[kind]
 
 
+@cache
+def hints_of(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind, {**NAMES, **vars(sys.modules[kind.__module__])})
+
+
 def structs(kind: Any, depth: int) -> Iterator[Any]:
-    hints = get_type_hints(kind, {**NAMES, **vars(sys.modules[kind.__module__])})
-    fields = {}
+    hints, fields = hints_of(kind), {}
     for name in kind.__struct_fields__:
         choices = samples(hints[name], depth + 1)
         fields[name] = Number(7) if depth > 2 and hints[name] == expressions.Expression else list(choices)[-1]
