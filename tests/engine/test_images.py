@@ -225,6 +225,26 @@ def test_only_copies_into_much_new_memory_take_time(monkeypatch: pytest.MonkeyPa
     assert memory.seconds == spent, "little"
 
 
+def test_the_next_slab_is_prepared_once_half_of_the_present_one_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    slabs: list[int] = []
+    pages = memory_room._pages
+
+    def counted(size: int) -> Tensor:
+        slabs.append(size)
+        return pages(size)
+
+    monkeypatch.setattr(memory_room, "_pages", counted)
+    memory, small = Memory(), torch.zeros(memory_room._SLAB // 16)  # a quarter of a slab
+    kept = [memory.like(small) for _ in range(2)]
+    assert not list(memory.prepare([small]))
+    kept.append(memory.like(small))
+    assert len(list(memory.prepare([small]))) == 1
+    assert not list(memory.prepare([small])), "it is there"
+    assert len(slabs) == 2
+    kept += [memory.like(small) for _ in range(2)]
+    assert len(slabs) == 2, "a command that needs it finds it"
+
+
 def test_prepared_memory_is_new_once_and_touched_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     memory, weight, wide = Memory(), torch.ones(100, 20).t(), torch.ones(30, 100)
     assert not list(memory.prepare([weight, wide])), "too little to be noticed"

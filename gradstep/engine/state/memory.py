@@ -64,6 +64,8 @@ class Memory:
         self._slab: Tensor | None = None
         self._cut = 0
         """Bytes of the slab that are allocated."""
+        self._next: Tensor | None = None
+        """The slab after it, whose pages were touched."""
 
     def like(self, tensor: Tensor) -> Tensor:
         """Return a dense, uninitialised tensor of the same shape, strides and dtype."""
@@ -96,10 +98,14 @@ class Memory:
         return made
 
     def prepare(self, tensors: Sequence[Tensor]) -> Iterator[None]:
-        """Have memory in the pool for copies of tensors, where that is much; yield after each few milliseconds.
+        """Have memory for copies of tensors, a slab or where it is more; yield after each few milliseconds.
 
         The pages of new memory are touched, since the first touch takes longer than the copy into them.
         """
+        if self._slab is not None and self._next is None and self._cut > _SLAB // 2:
+            self._next = _pages(_SLAB)
+            self._next[::_PAGE].zero_()
+            yield
         plain = [each for each in tensors if each.layout is torch.strided and _pageable(each)]
         wanted = Counter(map(_kind_of, plain))
         missing = wanted - Counter({kind: len(waiting) for kind, waiting in self._free.items()})
@@ -144,7 +150,7 @@ class Memory:
         if not _pageable(tensor) or tensor.nbytes >= _LARGE:
             return dense_like(tensor, self._offload)
         if self._slab is None or self._cut + tensor.nbytes > self._slab.nbytes:
-            self._slab, self._cut = _pages(_SLAB), 0
+            self._slab, self._next, self._cut = _pages(_SLAB) if self._next is None else self._next, None, 0
         made = _shaped(self._slab, tensor, self._cut)
         self._cut += -(-tensor.nbytes // _ALIGNED) * _ALIGNED
         return made
