@@ -7,6 +7,7 @@ result. Readings that are gathered wait for the device together.
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from itertools import islice
 from typing import Any, TypeAlias, TypeVar
 
 import torch
@@ -29,26 +30,23 @@ def read(reading: Reading[_T]) -> _T:
 
 def gather(readings: Sequence[Reading[Any]]) -> Reading[list[Any]]:
     """Read several at the same time: what all of them need next comes in one transfer."""
-    results: dict[int, Any] = {}
-    waiting: dict[int, Sequence[Tensor]] = {}
-
-    def resume(place: int, arrived: Sequence[Tensor] | None) -> None:
-        try:
-            needed = readings[place].send(arrived)  # type: ignore[arg-type]  # None starts it
-            while all(map(on_host, needed)):
-                needed = readings[place].send(needed)
-            waiting[place] = needed
-        except StopIteration as done:
-            results[place] = done.value
-
-    for place in range(len(readings)):
-        resume(place, None)
-    while waiting:
-        here, waiting = waiting, {}
-        arrived = iter((yield [tensor for several in here.values() for tensor in several]))
-        for place, several in here.items():
-            resume(place, [next(arrived) for _ in several])
-    return [results[place] for place in range(len(readings))]
+    results: list[Any] = [None] * len(readings)
+    ready: list[tuple[int, Any]] = [(place, None) for place in range(len(readings))]  # None starts a generator
+    while ready:
+        waiting: list[tuple[int, Sequence[Tensor]]] = []
+        for place, arrived in ready:
+            try:
+                needed = readings[place].send(arrived)
+                while all(map(on_host, needed)):
+                    needed = readings[place].send(needed)
+                waiting.append((place, needed))
+            except StopIteration as done:
+                results[place] = done.value
+        if not waiting:
+            break
+        copies = iter((yield [tensor for _, needed in waiting for tensor in needed]))
+        ready = [(place, list(islice(copies, len(needed)))) for place, needed in waiting]
+    return results
 
 
 def scalars(tensors: Sequence[Tensor]) -> Reading[list[float]]:
