@@ -181,4 +181,4 @@ def test_a_node_of_a_larger_graph_makes_the_host_wait_no_more_often(monkeypatch:
 
     small = at_nodes(2)
     assert small == at_nodes(9)
-    assert 0 < max(small) <= 20
+    assert 0 < max(small) <= 8

@@ -12,6 +12,7 @@ from running import runner_of
 from torch import Tensor, nn
 
 from gradstep.engine.held import Held
+from gradstep.engine.reads import read
 from gradstep.values.commands import Forward
 from gradstep.values.views.node import LookChain, LookNode, NodeView
 from gradstep.views.node.view import NodeViewer
@@ -45,7 +46,7 @@ def seen(held: Held, after: bool = False, **request: Any) -> dict[str, NodeView]
 
     def take(number: int, given: Any, left: Any = None) -> None:
         with torch.no_grad():
-            view = look.view(7, LookNode(**request), record, number, given, left)
+            view = read(look.view(7, LookNode(**request), record, number, given, left))
         views[f"{view.name} {number}"] = view
 
     handles = []
@@ -120,12 +121,12 @@ def test_without_v_there_is_j_still_and_a_word_on_what_to_do() -> None:
     held = small()
     record = held.graph()
     assert record is not None
-    view = NodeViewer(held).view(1, LookNode(), record, 6)
+    view = read(NodeViewer(held).view(1, LookNode(), record, 6))
     assert view.arrives == ()
     assert view.matrix is not None
     assert view.matrix.structure == "diagonal"
     assert view.note == "v is shown when backward is stepped to this node"
-    assert NodeViewer(held).view(1, LookNode(), record, 99).note == "the graph has no node #99"
+    assert read(NodeViewer(held).view(1, LookNode(), record, 99)).note == "the graph has no node #99"
 
 
 def test_j_is_compared_with_finite_differences_when_asked() -> None:
@@ -149,7 +150,7 @@ def test_j_is_not_shown_of_a_weight_that_was_written_unseen() -> None:
     held.point.loss.backward(retain_graph=True)  # type: ignore[no-untyped-call]
     for _ in range(2):
         with torch.no_grad():
-            views.append(look.view(len(views), LookNode(), record, 2, passed["given"], passed["left"]))
+            views.append(read(look.view(len(views), LookNode(), record, 2, passed["given"], passed["left"])))
         held.model.get_parameter("2.weight").data.mul_(2)  # torch does not count this write
     was, now = views[0].matrix, views[1].matrix
     assert was is not None

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from gradstep.engine.autograd.nested_shapes import sizes_of
 from gradstep.engine.numbers.nonfinite import numbers_of
-from gradstep.engine.numbers.norms import norm_of
+from gradstep.engine.numbers.norms import norms
 from gradstep.engine.numbers.readable import dtype_name, layout_name
-from gradstep.engine.reads import read
+from gradstep.engine.reads import Reading, gather
 from gradstep.values.views.node import Flow, Rows
 from gradstep.views.tensor.statistics import of_tensor
 
@@ -25,9 +25,10 @@ def vector_at(vectors: Vectors | None, index: int) -> Tensor | None:
     return vectors[index] if vectors is not None and index < len(vectors) else None
 
 
-def flow_of(tensor: Tensor, top: int, left: int, rows: int, columns: int) -> Flow:
-    """Return the view of a gradient: statistics of the whole, values of a window."""
-    shape, dtype, norm = sizes_of(tensor), dtype_name(tensor), None
+def flow_of(tensor: Tensor, top: int, left: int, rows: int, columns: int) -> Reading[Flow]:
+    """Read the view of a gradient: statistics of the whole, values of a window."""
+    shape, dtype = sizes_of(tensor), dtype_name(tensor)
+    norm: float | None = None
     if tensor.is_meta:
         return Flow(shape, dtype, note="a meta tensor has a shape and no values")
     note = ""
@@ -35,19 +36,20 @@ def flow_of(tensor: Tensor, top: int, left: int, rows: int, columns: int) -> Flo
         note, tensor = "nested: all its rows, concatenated", numbers_of(tensor)
     elif tensor.layout is not torch.strided:
         note = f"{layout_name(tensor)}: elements not stored are 0"
-        norm, tensor = norm_of(tensor), tensor.to_dense()
+        [norm] = yield from norms([tensor])
+        tensor = tensor.to_dense()
     if tensor.is_complex():
         note, tensor = "magnitudes of complex numbers", tensor.abs()
     if not tensor.numel():
         return Flow(shape, dtype, note="empty")
     plain = tensor.detach()
-    known = read(of_tensor(plain))
+    known, window = yield from gather([of_tensor(plain), window_of(plain, top, left, rows, columns)])
     known = known if norm is None else replace(known, norm=norm)
-    return Flow(shape, dtype, known, window_of(plain, top, left, rows, columns), note)
+    return Flow(shape, dtype, known, window, note)
 
 
-def window_of(tensor: Tensor, top: int, left: int, rows: int, columns: int) -> Rows:
-    """Return a window onto the last two dimensions of a tensor, at index 0 of the others; a vector is a column."""
+def window_of(tensor: Tensor, top: int, left: int, rows: int, columns: int) -> Reading[Rows]:
+    """Read a window onto the last two dimensions of a tensor, at index 0 of the others; a vector is a column."""
     if not tensor.numel() or tensor.is_meta or tensor.layout is not torch.strided:
         return ()
     part = tensor.detach()
@@ -56,8 +58,8 @@ def window_of(tensor: Tensor, top: int, left: int, rows: int, columns: int) -> R
     square = part.reshape(-1, 1) if part.dim() < 2 else part
     top, left = start(square.shape[0], top, rows), start(square.shape[1], left, columns)
     cells = square[top : top + rows, left : left + columns]
-    real = cells.abs() if cells.is_complex() else cells
-    return tuple(tuple(row) for row in real.cpu().to(torch.float64).tolist())
+    [real] = yield [cells.abs() if cells.is_complex() else cells]
+    return tuple(tuple(row) for row in real.to(torch.float64).tolist())
 
 
 def start(size: int, first: int, count: int) -> int:

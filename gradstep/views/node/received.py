@@ -15,6 +15,7 @@ from gradstep.engine.bits import same_bits
 from gradstep.engine.debuggee.loop import Point
 from gradstep.engine.held import Held
 from gradstep.engine.numbers.norms import norm_of
+from gradstep.engine.reads import Reading
 from gradstep.engine.stepping.rerun import backward_again
 from gradstep.engine.stepping.stepper import Stepping
 from gradstep.engine.stepping.stop_places import StopPlace
@@ -65,12 +66,12 @@ class NodeViews:
             self._kept, self._stopped = [], None
             self._viewer.forget()
 
-    def node(self, stop: int, request: LookNode, stepping: Stepping | None) -> NodeView:
-        """Return the view of a node."""
+    def node(self, stop: int, request: LookNode, stepping: Stepping | None) -> Reading[NodeView]:
+        """Read the view of a node."""
         seen = self._seen(self._wanted(request.number, request.path), stepping)
         if isinstance(seen, str):
             return NodeView(stop, note=seen)
-        view = self._viewer.view(
+        view = yield from self._viewer.view(
             stop, request, seen.record, seen.number, seen.arrived, seen.left, seen.norms, seen.made
         )
         here = None if stepping is None else stepping.stop_place

@@ -18,7 +18,18 @@ from gradstep.engine.autograd.saved_values import SavedValue, saved_values, sett
 from gradstep.engine.bits import same_bits
 from gradstep.engine.held import Held
 from gradstep.engine.numbers.readable import dtype_name
-from gradstep.values.views.node import Chain, ChainView, EdgeRow, LookChain, LookNode, MatrixPart, NodeView, SavedRow
+from gradstep.engine.reads import Reading, gather
+from gradstep.values.views.node import (
+    Chain,
+    ChainView,
+    EdgeRow,
+    Flow,
+    LookChain,
+    LookNode,
+    MatrixPart,
+    NodeView,
+    SavedRow,
+)
 from gradstep.views.graph.naming import Naming
 from gradstep.views.node.chain import Paths
 from gradstep.views.node.flow import Vectors, flow_of, vector_at, window_of
@@ -65,8 +76,8 @@ class NodeViewer:
         left: Vectors | None = None,
         norms: Mapping[int, float | None] = _NONE,
         made: Vectors | None = None,
-    ) -> NodeView:
-        """Return the view of a node. Call it on the thread of the phase, under no_grad.
+    ) -> Reading[NodeView]:
+        """Read the view of a node. Call it on the thread of the phase, under no_grad.
 
         Args:
             stop: the number of the stop.
@@ -81,7 +92,7 @@ class NodeViewer:
         """
         if not 0 <= number < len(record.nodes):
             return NodeView(stop, note=f"the graph has no node #{number}")
-        return _Node(self, stop, request, record, number, arrived, left, made).view(norms)
+        return (yield from _Node(self, stop, request, record, number, arrived, left, made).view(norms))
 
     def paths_of(self, record: GraphRecord) -> Paths:
         """Return the paths through a graph."""
@@ -116,12 +127,19 @@ class _Node:
         self.left = left if left is not None else self._predicted()
         self.window = (request.top, request.left, request.rows, request.columns)
 
-    def view(self, norms: Mapping[int, float | None]) -> NodeView:
+    def view(self, norms: Mapping[int, float | None]) -> Reading[NodeView]:
         node, request = self.node, self.request
         leaf = self.naming.parameter(self.number)
-        arrives = tuple(None if v is None else flow_of(v, *self.window) for v in self.arrived or ())
+        passed = [None if to is None else vector_at(self.left, i) for i, (to, _) in enumerate(node.next_functions)]
+        arrives, leaves, saved = yield from gather(
+            [
+                gather([self._flow(v) for v in self.arrived or ()]),
+                gather([self._flow(v) for v in passed]),
+                gather([self._saved(value) for value in saved_values(node)]),
+            ]
+        )
         norm = math.sqrt(sum(flow.norm**2 for flow in arrives if flow is not None and flow.norm is not None))
-        edges = tuple(self._edge(edge, norm) for edge in range(len(node.next_functions)))
+        edges = tuple([self._edge(edge, flow, norm) for edge, flow in enumerate(leaves)])
         seen = self._shown_edge()
         output = self._shown_output()
         if seen < 0:
@@ -143,12 +161,12 @@ class _Node:
             "" if self.arrived is None else "after" if self.exact else "before",
             "" if self.rule is None else self.rule.forward,
             self._words(leaf),
-            arrives,
+            tuple(arrives),
             edges,
             seen,
             leaf,
             matrix,
-            tuple(self._saved(value) for value in saved_values(node)),
+            tuple(saved),
             tuple((name, _setting(value)) for name, value in settings(node).items() if "_sym_" not in name),
             self._chain({**norms, self.number: here}),
             self.exact,
@@ -185,14 +203,15 @@ class _Node:
             return f"v is added to {leaf}.grad: backward ends here"
         return words_of(self.node)
 
-    def _edge(self, edge: int, norm: float) -> EdgeRow:
+    def _flow(self, value: Tensor | None) -> Reading[Flow | None]:
+        return None if value is None else (yield from flow_of(value, *self.window))
+
+    def _edge(self, edge: int, leaves: Flow | None, norm: float) -> EdgeRow:
         following, place = self.node.next_functions[edge]
         symbol, formula = symbol_of(self.rule, edge) if self.rule is not None else ("", "")
         if following is None:
             return EdgeRow(edge, symbol, formula, note="does not require grad")
         number = self._number_of(edge)
-        value = vector_at(self.left, edge)
-        leaves = None if value is None else flow_of(value, *self.window)
         out = None if leaves is None or leaves.norm is None or not norm else leaves.norm / norm
         note = "" if leaves is not None else "none: no gradient flows here" if self.left is not None else self.why
         shape = self.naming.shape(following, place)
@@ -231,7 +250,7 @@ class _Node:
             return output
         return next((i for i, v in enumerate(self.arrived or ()) if v is not None), 0)
 
-    def _saved(self, value: SavedValue) -> SavedRow:
+    def _saved(self, value: SavedValue) -> Reading[SavedRow]:
         symbol = "" if self.rule is None else self.rule.saved.get(value.name, "")
         tensor = value.tensor
         if tensor is None:
@@ -246,7 +265,7 @@ class _Node:
             _owner(self.look._held, tensor),
             value.version_then,
             value.version_now,
-            window_of(tensor, *self.window),
+            (yield from window_of(tensor, *self.window)),
         )
 
 
