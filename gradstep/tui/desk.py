@@ -309,6 +309,7 @@ class Desk(Screen[None], inherit_bindings=False):
             at = placements["prompt"]
             placements["prompt"] = at._replace(width=min(3, at.width))
             placements[self.line.id or "line"] = at._replace(x=3, width=max(0, at.width - 3))
+        self.check_idle()  # what became visible has to be asked for
         return placements
 
     def rearrange(self) -> None:

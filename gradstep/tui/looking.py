@@ -60,10 +60,15 @@ class Looking:
         return bool(self._screen.status.stop.number) and not self._screen.queue.dead
 
     def catch_up(self) -> None:
-        """Ask for the views that visible panels lack, unless the outcome of a queued command is about to bring them."""
+        """Ask for the views that visible panels lack, unless the outcome of a queued command is about to bring them.
+
+        A pending layout comes first: a panel that it hides may need a rerun of the whole phase.
+        """
         if self._can_ask and not self._catching and not self._screen.queue.queued and self._lacking():
-            self._catching = True
-            self._screen.run_worker(self._ask(), name="catch up")
+            self._screen.rearrange()
+            if self._screen.placed:
+                self._catching = True
+                self._screen.run_worker(self._ask(), name="catch up")
 
     def _say_loading(self) -> None:
         """Have waiting panels say that they are loading."""
@@ -101,7 +106,7 @@ class Looking:
         screen = self._screen
         late = asyncio.get_running_loop().call_later(_LATE, self._say_loading)
         try:
-            while wanted := self._lacking():
+            while self._screen.placed and (wanted := self._lacking()):
                 present, shown = screen.status.stop.number, self.moment_of(wanted[0][0])
                 wanted = [each for each in wanted if self.moment_of(each[0]) == shown]
                 past = () if shown == present else (shown,)

@@ -29,7 +29,7 @@ _LONG_STAGE = 10.0
 """Seconds after which a factory that still runs is questioned."""
 _TAIL = 500
 """Characters of its output that are kept."""
-_YOUNG = 0.3
+_YOUNG = 0.1
 """Seconds a command runs before the status line mentions it."""
 _STEPPING = {*PHASES, "next_batch", "natural", "iteration", "play", "play_iterations"}
 """The keys that run the debuggee."""

@@ -37,6 +37,16 @@ def form_of(values: Iterable[float | None], dtype: str = "", digits: int = 4) ->
     return Form(max(1, digits + 1 - max(1, whole), 3 - whole))
 
 
+def form_scale(greatest: float, visible: Iterable[float | None], digits: int = 4) -> float:
+    """Return the magnitude to choose a form for: the largest, or that of the visible numbers if all would round to 0.
+
+    Of the gradient of a large embedding, only the rows of the tokens in the batch come near the largest.
+    """
+    seen = max((abs(v) for v in visible if v is not None and math.isfinite(v)), default=0.0)
+    form = form_of([greatest], digits=digits)
+    return seen if not form.scientific and 0 < seen < 0.5 * 10.0**-form.decimals else greatest
+
+
 def signed(value: float | None, form: Form) -> str:
     """Return a number with its sign; an exact zero is a bare 0, None a middle dot."""
     if value is None:

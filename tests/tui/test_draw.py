@@ -262,6 +262,15 @@ def test_the_states_of_grad_stand_apart_from_the_shapes_on_a_narrow_screen():
     assert line.index("x12") == header.index(".grad")
 
 
+@pytest.mark.parametrize("width", [34, 47, 80])
+def test_a_parameter_deep_in_the_tree_keeps_its_name(width):
+    rows = [ModelRow("module", f"m{i}", ".".join(["m"] * i), i, "Block") for i in range(7)]
+    rows.append(ModelRow("parameter", "weight", "m.weight", 7, "", (30522, 768), norm=96.841, grad="fresh"))
+    line = plain(model.draw(ModelView(1, tuple(rows), 3), width, 12).lines)[8]
+    assert " weight " in line
+    assert " 30522×768 " in line
+
+
 @pytest.mark.parametrize("width", [34, 46, 100])
 def test_a_mark_says_whether_the_tensor_or_its_grad_changed(width):
     after_backward = ModelRow("parameter", "weight", "w", 1, shape=(2,), norm=9.2, grad="fresh", grad_changed=True)

@@ -92,6 +92,19 @@ def test_the_chain_is_a_product_and_a_row_for_each_factor() -> None:
     assert lines[start + 3].split() == ["▶", "#7", "relu", "v", "2×3", "1.500", "━" * 9]
 
 
+@pytest.mark.parametrize("width", [28, 41, 60])
+def test_the_columns_of_a_chain_keep_apart_where_there_is_little_room(width: int) -> None:
+    links = (
+        Link(0, "NllLossBackward0", "−log p[target]", "loss", (), "x", 6432896, 1.0),
+        Link(1, "LogSoftmaxBackward0", "log softmax", "loss", (128, 50257), "x", 6432896, 0.089),
+        Link(2, "ViewBackward0", "view", "loss", (128, 50257), norm=2.9e-6),
+    )
+    lines = text(replace(RELU, number=2, chain=Chain(links, 3)), width).splitlines()
+    sums = [line for line in lines if "#" in line][-3:]
+    assert [line.rstrip("━ ").split()[-1] for line in sums] == ["1.000", "0.089", "2.90e−06"]
+    assert (" J 1×6432896 " in sums[0]) == (width == 60)
+
+
 def test_a_long_chain_leaves_out_its_middle() -> None:
     links = tuple(Link(i, "N", "sin", "loss", (2,), "x", 2) for i in (0, *range(900, 930)))
     view = replace(RELU, number=929, chain=Chain(links, 930, 899, 1_000_000))

@@ -26,6 +26,7 @@ from gradstep.tui.panels.panel import Panel
 from gradstep.tui.screen import StepScreen
 from gradstep.values.commands import Load
 from gradstep.values.views.graph import GraphView
+from gradstep.values.views.node import LookNode
 
 NETWORK = """
 import torch
@@ -223,6 +224,22 @@ def test_the_first_step_into_a_forward_shows_what_is_passed(see, layout):
 )
 def test_what_comes_into_sight_is_loaded(see, keys):
     see(*keys, layout="inspect" if keys[0] == "f" else "learn")
+
+
+def test_a_panel_that_the_next_layout_hides_is_not_asked_for(see, engine, monkeypatch):
+    asked: list[Any] = []
+    look = engine.look
+
+    async def noted(requests: Any, *more: Any) -> Any:
+        asked.extend(requests)
+        return await look(requests, *more)
+
+    monkeypatch.setattr(engine, "look", noted)
+    shown = see("f", "i", "c", size=(80, 24))
+    assert "Jᵀv" not in shown
+    nodes = [each for each in asked if isinstance(each, LookNode)]
+    assert nodes
+    assert all(each.number is None for each in nodes), "the whole backward would be rerun for it"
 
 
 @pytest.mark.parametrize("size", SIZES)

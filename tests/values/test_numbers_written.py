@@ -76,3 +76,11 @@ def test_a_single_number_keeps_three_significant_digits(value: float, digits: in
     text = numbers.single(value, digits=digits)
     assert "-" not in text
     assert float(text.replace("−", "-")) == pytest.approx(value, rel=0.6 * 10 ** (1 - min(digits, 3)), abs=0)
+
+
+@pytest.mark.parametrize(
+    ("greatest", "visible", "scale"),
+    [(0.07, [2e-7, -3e-6, 0.0], 3e-6), (0.07, [2e-7, 0.001], 0.07), (2.0, [0.0, None, math.nan], 2.0), (0.0, [], 0.0)],
+)
+def test_visible_numbers_that_would_all_round_to_zero_choose_the_form(greatest, visible, scale) -> None:
+    assert numbers.form_scale(greatest, visible, 3) == scale

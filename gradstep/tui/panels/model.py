@@ -19,6 +19,8 @@ from gradstep.values.views.inside import Breakpoint
 
 _NARROW = 40
 _WIDE = 64
+_NAME = 8
+"""Cells for the name of a parameter of the deepest module, with its mark."""
 
 
 def draw(
@@ -41,7 +43,7 @@ def draw(
     foot = height >= 6 and width >= 20 and 0 <= here < len(view.rows)
     start, end = window(len(view.rows), first, height - 1 - foot)
     shown = view.rows[start:end]
-    columns = _Columns(shown, width)
+    columns = _Columns(shown, width, max((row.depth for row in view.rows), default=0))
     lines = [columns.header()]
     branches = branches_of(view.rows, start, end)
     lines += [
@@ -104,7 +106,7 @@ def _mark(changed: bool) -> str:
 class _Columns:
     """The positions of the columns, for the visible rows."""
 
-    def __init__(self, rows: Sequence[ModelRow], width: int) -> None:
+    def __init__(self, rows: Sequence[ModelRow], width: int, depth: int) -> None:
         self.width = width
         self.shapes = [numbers.shape(row.shape) if row.kind != "module" else "" for row in rows]
         grad = widest([_state(row) + _mark(row.grad_changed) for row in rows], 5)
@@ -118,10 +120,13 @@ class _Columns:
             self.dtype = self.device - widest([row.device for row in rows], 6) - 2
             end = self.dtype - widest([row.dtype for row in rows], 5) - 2
         self.shape = end
-        if self.shape < GUTTER + 20 and width < _NARROW and grad > 6:
-            # long .grad states on a narrow screen: leave out the norm
+        shapes = widest(self.shapes, 5) + 1
+        self.indent = 2 if GUTTER + 2 * depth + _NAME <= self.shape - shapes or width >= _WIDE else 1
+        """Cells a level; 1 where a deep tree would leave no room for names."""
+        if width < _NARROW and self.shape < GUTTER + max(20 * (grad > 6), self.indent * depth + 5 + shapes):
+            # long .grad states, or a deep tree, on a narrow screen: leave out the norm
             self.shape, self.norm = self.norm, 0
-        self.names = max(0, self.shape - widest(self.shapes, 5) - 1)
+        self.names = max(0, self.shape - shapes)
 
     def header(self) -> Line:
         row = (
@@ -136,6 +141,8 @@ class _Columns:
     def line(self, row: ModelRow, branch: str, here: bool, running: bool, stops: Breakpoint | None) -> Line:
         if self.width < _NARROW:
             branch = branch[2:]
+        if self.indent == 1:
+            branch = branch[::2]
         drawn = cursor(Row(self.width, here), here)
         if stops is not None:
             drawn.left(1, *mark_of(stops))

@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 from weakref import ref
 
 import torch
+from msgspec.structs import replace
 from torch import Tensor
 from torch.nn import functional
 
@@ -122,7 +123,8 @@ class BatchViewer:
         ]
         missing = [part_row(*part) for part, row in zip(parts, known, strict=True) if row is None]
         new = iter((yield from gather(missing)))
-        rows = [row or next(new) for row in known]
+        # one tensor may be two parts, as the input and the labels of a language model
+        rows = [replace(row or next(new), name=name) for (name, _), row in zip(parts, known, strict=True)]
         self._rows = [(ref(tensor), version_of(tensor), row) for (_, tensor), row in zip(parts, rows, strict=True)]
         return tuple(rows)
 

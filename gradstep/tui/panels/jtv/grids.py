@@ -157,8 +157,10 @@ class _Side:
     def __init__(self, flow: Flow | None, width: int) -> None:
         self._shape = () if flow is None else flow.shape
         self._window: Rows = () if flow is None else flow.window
-        greatest = [] if flow is None or flow.statistics is None else [flow.statistics.greatest]
-        self._form = numbers.form_of(greatest or [v for line in self._window for v in line], "", 3)
+        seen = [value for line in self._window for value in line]
+        if flow is not None and flow.statistics is not None:
+            seen = [numbers.form_scale(flow.statistics.greatest, seen, 3)]
+        self._form = numbers.form_of(seen, "", 3)
         texts = [numbers.signed(value, self._form) for line in self._window for value in line]
         self._cell = max((len(text) for text in texts), default=4) + 2
         self._shown = max(1, (width + 2) // self._cell)  # no gap after the last

@@ -13,6 +13,8 @@ from gradstep.values.views.node import EdgeRow, Link, NodeView, SavedRow
 _LOWERED = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 _BAR = 18
 """Maximum length of a bar of the chain, in cells."""
+_LEAST = 10
+"""Cells of a link's name below which the sizes of the Jacobians are left out."""
 
 
 # -- the inputs --------------------------------------------------------------------------------------------------------
@@ -103,21 +105,26 @@ def chain_lines(view: NodeView, width: int) -> list[Line]:
     if chain.ways > 1:
         ways = "a million paths or more" if chain.ways >= 1_000_000 else f"{chain.ways:,} paths"
         lines.append(text_line(f"the shortest of {ways}: the gradients of all paths are added", width, "dim"))
-    names = widest([_link_name(link) for link in chain.links])
-    sizes = widest([_size(link) for link in chain.links])
+    norms = ["" if link.norm is None else numbers.norm(link.norm) for link in chain.links]
+    sizes, ends = widest([_size(link) for link in chain.links]), max(8, widest(norms)) + 2
+    room = width - 1 - GUTTER - 2 - sizes - ends
+    if room < _LEAST:
+        sizes, room = 0, width - 1 - GUTTER - ends
+    names = max(_LEAST, min(widest([_link_name(link) for link in chain.links]), room))
+    end = GUTTER + names + (2 + sizes if sizes else 0)
     greatest = max((link.norm for link in chain.links if link.norm is not None and math.isfinite(link.norm)), default=0)
     for i, link in enumerate(chain.links):
         if i == 1 and chain.skipped:
             lines.append(text_line(f"… {numbers.count(chain.skipped, 'node')} …", width, "dim"))
         here = link.number == view.number
-        row = cursor(Row(width), here).left(GUTTER, _link_name(link), "bright" if here else "text", max(8, width - 24))
-        end = GUTTER + min(names, max(8, width - 24)) + 2 + sizes
-        row.right(end, _size(link), "dim")
+        row = cursor(Row(width), here).left(GUTTER, _link_name(link), "bright" if here else "text", names)
+        if sizes:
+            row.right(end, _size(link), "dim")
         if link.norm is not None:
-            row.right(end + 10, numbers.norm(link.norm), "text")
+            row.right(end + ends, norms[i], "text")
             cells = round(link.norm / greatest * _BAR) if greatest and math.isfinite(link.norm) else 0
-            if end + 12 + _BAR < width:
-                row.left(end + 12, "━" * cells, "now" if here else "line")
+            if end + ends + 2 + _BAR < width:
+                row.left(end + ends + 2, "━" * cells, "now" if here else "line")
         lines.append(row.line())
     return lines
 

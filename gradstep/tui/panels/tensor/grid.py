@@ -15,6 +15,8 @@ from gradstep.values.views.tensor import Axis, Statistics, TensorView
 
 HEADS = 2
 """Rows above the numbers."""
+_DIGITS = 3
+"""Decimals of numbers below 10."""
 CHANGED = "*"
 _TICK = 5
 """Every so many columns of a heat map are numbered."""
@@ -42,7 +44,7 @@ class GridData(NamedTuple):
     marks: list[list[bool]]
     known: Statistics | None
     greatest: float
-    """The largest magnitude of the slice, which determines the form of the numbers."""
+    """The magnitude that determines the form of the numbers: see `form_scale`."""
 
 
 class GridWindow(NamedTuple):
@@ -155,7 +157,7 @@ def _grid_data(layout: GridLayout) -> list[GridData]:
             cells_of(side.window),
             [list(row) for row in side.window.changed],
             side.known,
-            peak(side.known, flat(side.window)),
+            numbers.form_scale(peak(side.known, flat(side.window)), flat(side.window), _DIGITS),
         )
         for place, side in enumerate(layout.sides)
         if side.window is not None
@@ -207,10 +209,10 @@ class _Grid(ABC):
 
 
 class _Numbers(_Grid):
-    """Numbers in columns of one width and form, wherever the window is."""
+    """Numbers in columns of one width and form, wherever the window is, unless that would show only zeros."""
 
     def __init__(self, data: GridData, view: TensorView, start: int, width: int, display: Display) -> None:
-        self._column = display.forms.column(data.name, data.greatest, dtype_of(view), 3)
+        self._column = display.forms.column(data.name, data.greatest, dtype_of(view), _DIGITS)
         label = longest(axis_of(view, 1), view.column_labels) + 2
         super().__init__(data, start, width, max(self._column.width, label) + 2)
 
