@@ -120,6 +120,7 @@ class LookingBack:
                 point.wrote = tuple(
                     [key for key in dict.fromkeys((*old.images, *new)) if old.images.get(key) is not new.get(key)]
                 )
+                point.written = sum(image.size for image in map(new.get, point.wrote) if image is not None)
         else:
             point.entries = tuple(zip(held.losses, held.loss_rates, strict=True))
         if recorded is not None:

@@ -143,6 +143,29 @@ def test_the_last_rows_of_a_long_timeline_cost_as_much_as_those_of_a_short_one()
     assert took[1] <= took[0] + 5
 
 
+def chain_of(layers: int) -> Session:
+    model, batch = nn.Sequential(*(nn.Linear(2, 2) for _ in range(layers))), (torch.randn(2, 2), torch.randn(2, 2))
+    return Session(Workload(model, nn.functional.mse_loss, lambda p: torch.optim.SGD(p, lr=0.1), [batch]))
+
+
+def test_no_phase_costs_more_for_each_parameter_of_a_large_model() -> None:
+    took: list[list[int]] = []
+    for many in (20, 200):
+        session = chain_of(many)
+        for line in LOOP:
+            session.execute(ACTS[line])
+        took.append([calls(lambda line=line: session.execute(ACTS[line])) for line in LOOP])  # noqa: B023
+    assert all(large < 11 * small for small, large in zip(*took, strict=True)), took
+
+
+def test_a_row_of_the_timeline_costs_the_same_however_many_tensors_its_command_wrote() -> None:
+    session = chain_of(50)
+    for line in LOOP * 10:
+        session.execute(ACTS[line])
+    few, many = (calls(lambda count=count: session.look(LookTimeline(2, count))) for count in (4, 36))
+    assert many - few < 32 * 20
+
+
 @pytest.fixture
 def measured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Grow by the name of each function that measures weights, whenever a view calls it."""

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 from gradstep.checks.check import Moment
 from gradstep.engine.numbers.nonfinite import numbers_of
@@ -50,11 +51,12 @@ def is_adaptive(moment: Moment) -> bool:
 
 def rate_of(moment: Moment, parameter: Tensor) -> float:
     """Return the learning rate of a parameter."""
-    optimizer = moment.optimizer
-    for group in optimizer.param_groups:
-        if any(each is parameter for each in group["params"]):
-            return float(group.get("lr", 0.0))
-    return 0.0
+    return moment.once("rates", lambda: _rates(moment.optimizer)).get(id(parameter), 0.0)
+
+
+def _rates(optimizer: Optimizer) -> dict[int, float]:
+    groups = [(float(group.get("lr", 0.0)), group["params"]) for group in optimizer.param_groups]
+    return {id(parameter): rate for rate, parameters in reversed(groups) for parameter in parameters}
 
 
 def largest(tensors: Sequence[Tensor]) -> list[float]:

@@ -44,6 +44,8 @@ class TimelinePoint:
     """All losses up to here, when they came from a file."""
     wrote: tuple[Key, ...] = ()
     """The tensors that the command changed."""
+    written: int = 0
+    """Bytes of their contents."""
     parts: tuple[str, ...] = ()
     """The names of the parts of the state that were saved before the command, because it could change them."""
     results: dict[Key, Image | None] | None = None

@@ -182,6 +182,7 @@ class Timeline:
             wrote = tuple([key for key, image in new.items() if old.get(key, image) is not image or key not in old])
             parts = (*saved.captured,)
             point.wrote, point.parts = self._shared.setdefault(wrote, wrote), self._shared.setdefault(parts, parts)
+            point.written = sum(image.size for image in map(new.__getitem__, wrote) if image is not None)
             point.depth = before.depth + 1
             point.small = size_of(checkpoint, before.checkpoint)
         point.made_by = point if isinstance(command, Forward) or before is None else before.made_by

@@ -38,7 +38,12 @@ def timeline_view(timeline: Timeline, stop: int, look: LookTimeline) -> Timeline
     ends: dict[int, list[str]] = {}
     for name, point in timeline.branches.items():
         ends.setdefault(point.number, []).append(name)
-    rows = tuple(_row(timeline, point, tuple(ends.get(point.number, ())), point.number in way) for point in points)
+    alike = {id(point.wrote): point for point in points}  # in a loop, few differ
+    changed = {which: changed_words(point) for which, point in alike.items()}
+    rows = tuple(
+        _row(timeline, point, changed[id(point.wrote)], tuple(ends.get(point.number, ())), point.number in way)
+        for point in points
+    )
     branches = tuple(
         TimelineBranch(name, point.number, point.iteration, point.loss, name == timeline.branch)
         for name, point in timeline.branches.items()
@@ -48,10 +53,8 @@ def timeline_view(timeline: Timeline, stop: int, look: LookTimeline) -> Timeline
     return TimelineView(stop, rows, total, first, branches, memory, timeline.budget, "", spent, share, script)
 
 
-def _row(timeline: Timeline, point: TimelinePoint, ends: tuple[str, ...], way: bool) -> TimelineRow:
+def _row(timeline: Timeline, point: TimelinePoint, changed: str, ends: tuple[str, ...], way: bool) -> TimelineRow:
     here, kept = timeline.current, point.checkpoint
-    images = {} if kept is None else {key: kept.images.get(key) for key in point.wrote}
-    memory = point.small + sum(image.size for image in images.values() if image is not None)
     phase = point.phase if point.command is None else ACT_NAMES.get(type(point.command), "edit")
     return TimelineRow(
         point.number,
@@ -61,8 +64,8 @@ def _row(timeline: Timeline, point: TimelinePoint, ends: tuple[str, ...], way: b
         0 if point.parent is None else point.parent.number,
         point.iteration,
         point.loss,
-        point.edit or changed_words(point),
-        memory,
+        point.edit or changed,
+        point.small + (0 if kept is None else point.written),
         kept is not None,
         not point.lost or bool(point.place),
         point is here,
