@@ -124,9 +124,11 @@ def _doubled(images: Images, count: int, size: int) -> tuple[list[Tensor], list[
     return tensors, old
 
 
-def test_large_contents_change_places_with_their_copies(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("threads", [1, 3])
+def test_contents_change_places_with_their_copies(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     images = Images()
-    tensors, old = _doubled(images, 3, 1_300_001)  # two blocks and a part
+    tensors, old = _doubled(images, 3, 1_300_001)  # many blocks and a part
     new = [images.current(tensor) for tensor in tensors]
     monkeypatch.setattr(images.memory, "like", None)  # no memory is needed
     for kept, factor in ((old, 1), (new, 2)):

@@ -22,6 +22,8 @@ _BLOCK = 256 << 10
 """Bytes that are swapped at once: the two blocks and a third between them fit into the cache of a core."""
 _FEW = 32
 """The most blocks that are swapped on one thread: starting more would take longer."""
+_THREADS = 8
+"""The most threads that swap: about as many keep the memory busy."""
 _SLAB = 8 << 20
 """Bytes of a slab, from which small tensors are cut."""
 _ALIGNED = 64
@@ -247,7 +249,7 @@ def swap_all(pairs: Iterable[tuple[Tensor, Tensor]]) -> None:
         for one, other in pairs
         for start in range(0, one.nbytes, _BLOCK)
     ]
-    threads = torch.get_num_threads() if len(blocks) > _FEW else 1
+    threads = min(torch.get_num_threads(), _THREADS) if len(blocks) > _FEW else 1
     if threads == 1:
         _swap(blocks, 0)
         return
