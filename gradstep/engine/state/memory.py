@@ -67,7 +67,7 @@ class Memory:
         self._cut = 0
         """Bytes of the slab that are allocated."""
         self._next: Tensor | None = None
-        """The slab after it, whose pages were touched."""
+        """The next slab, with all pages touched."""
 
     def like(self, tensor: Tensor) -> Tensor:
         """Return a dense, uninitialised tensor of the same shape, strides and dtype."""
@@ -100,7 +100,7 @@ class Memory:
         return made
 
     def prepare(self, tensors: Sequence[Tensor]) -> Iterator[None]:
-        """Have memory for copies of tensors, a slab or where it is more; yield after each few milliseconds.
+        """Allocate memory for copies of tensors: the next slab, and what is much; yield after each few milliseconds.
 
         The pages of new memory are touched, since the first touch takes longer than the copy into them.
         """
