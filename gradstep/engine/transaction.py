@@ -67,11 +67,11 @@ class Transaction:
         self._saver = Saver(images or self._memory)
 
     def prepare(self) -> Iterator[None]:
-        """Have memory for the copies of the next step, in pieces of a few milliseconds.
+        """Have memory for the copies of the next step, once there has been one, in pieces of a few milliseconds.
 
         Not right after a step: the next command may drop as much of the history.
         """
-        if self._held.point.phase not in ("", "step"):
+        if self._held.point.iteration and self._held.point.phase != "step":
             _, rows = written_by(self._held, writing(self._held, Step()))
             yield from self._pool.prepare([tensor for _, tensor in rows])
 

@@ -321,10 +321,11 @@ def test_after_a_pause_the_next_step_copies_into_memory_that_is_there(
 ) -> None:
     monkeypatch.setattr(memory, "_NOTICED", 1)
     session = session_of(history=history)
-    for phase in (*LOOP, "forward", "backward"):
+    for phase in LOOP[:3]:
         session.execute(ACTS[phase])
-        if phase == "step":
-            assert not list(session.idle()), "the next command may drop a copy"
+        assert not list(session.idle()), "there may never be a step, or the next command may drop as much"
+    for phase in ("zero_grad", "forward", "backward"):
+        session.execute(ACTS[phase])
     pool = session.inspector.runner.transaction._pool
     new = pool._new
     assert list(session.idle())
