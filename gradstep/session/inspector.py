@@ -128,7 +128,7 @@ class Inspector:
         self._expiry = Expiry(held)
         self._changed: frozenset[str] | None = None
         self._compared: Comparison | None = None
-        """What is being read of it."""
+        """The comparison that it is read from, until it has arrived."""
         self._losses = LossViewer()
         self._batches = BatchViewer(held)
         self._node_views = NodeViews(held)

@@ -23,7 +23,7 @@ _BLOCK = 1 << 18
 
 def norms(tensors: Sequence[Tensor]) -> Reading[list[float | None]]:
     """Read the L2 norm of each tensor; None for one without a norm (integers, bools, meta, empty)."""
-    return (yield from norms_from(tensors, norms_there(tensors)))
+    return norms_from(tensors, norms_there(tensors))
 
 
 def norms_from(tensors: Sequence[Tensor], there: Sequence[Tensor | None]) -> Reading[list[float | None]]:

@@ -101,7 +101,7 @@ class Gate:
         self.closed = False
         """True once the script has closed the socket."""
         self.idle: Callable[[], Iterable[None]] = tuple
-        """Returns the work that is left for idle times, in pieces of less than 50 ms."""
+        """Returns work for idle times, in pieces of less than 50 ms."""
         self._on_lost = on_lost
         self._on_loaded = on_loaded
         self._orders: SimpleQueue[tuple[int, Order | Problem]] = SimpleQueue()
@@ -148,7 +148,7 @@ class Gate:
             self._send(number, reply)
 
     def _next(self) -> tuple[int, Order | Problem]:
-        """Return the next message; until it arrives, do what is left for idle times."""
+        """Return the next message; do idle work until it arrives."""
         with suppress(Empty):
             return self._orders.get(timeout=_QUIET)
         with suppress(Exception):  # out of memory, which the command that needs it will report

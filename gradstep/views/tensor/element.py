@@ -35,7 +35,7 @@ class Element:
 
     def of(self, *tensors: Tensor | None) -> Reading[list[float | None]]:
         """Read the element of tensors of the parameter's shape; None where it can't be read."""
-        return (yield from scalars_or_none([self._in(tensor) for tensor in tensors]))
+        return scalars_or_none([self._in(tensor) for tensor in tensors])
 
     def _in(self, tensor: Tensor | None) -> Tensor | None:
         if tensor is None or tensor.is_sparse or tensor.is_meta or tensor.shape != self.parameter.shape:

@@ -96,25 +96,14 @@ class _Sums:
             self.squares += squares
             self.finite_squares += squares
 
-    def _add_odd(
-        self,
-        nans: float,
-        infs: float,
-        total: float,
-        squares: float,
-        finite_squares: float,
-        least: float,
-        greatest: float,
-        low: float,
-        high: float,
-    ) -> None:
+    def _add_odd(self, nans: float, infs: float, total: float, squares: float, finite: float, *ends: float) -> None:
         """Add what `_odd` has measured."""
         self.nans += int(nans)
         self.infs += int(infs)
         self.total += total
         self.squares += squares
-        self.finite_squares += finite_squares
-        self._ends(least, greatest, low, high)
+        self.finite_squares += finite
+        self._ends(*ends)
 
     def _ends(self, least: float, greatest: float, low: float, high: float) -> None:
         """Widen the range of the numbers that are not NaN, and of the finite ones."""
@@ -148,7 +137,7 @@ def _double(chunk: Tensor) -> Tensor:
 def of_tensor(tensor: Tensor, *, norm: bool = True) -> Reading[Statistics]:
     """Read the statistics of a whole dense tensor of real floating-point numbers; `norm` as in `statistics`."""
     wide = None if tensor.dtype in (torch.float32, torch.float64) else _widened
-    return (yield from statistics(lambda: chunks([tensor], wide), norm=norm))
+    return statistics(lambda: chunks([tensor], wide), norm=norm)
 
 
 def _widened(parts: Sequence[Tensor]) -> Tensor:
