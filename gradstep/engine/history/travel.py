@@ -92,7 +92,7 @@ def _coming_back(timeline: Timeline, always: bool = True) -> Iterator[None]:
     graphs = _graphs_of(held)
     if begun is not None:  # its copies are shared with images, whose contents will move; they are only buffers
         begun.copies.copies = [copy.clone() for copy in begun.copies.copies]
-    kept = (list(held.losses), list(held.loss_rates)) if always else None  # a long list
+    kept = (list(held.losses), list(held.loss_rates)) if always else None  # after a failure, the points have them
     came = False
     # a tensor rewritten with the same bits is not restored, but a live graph would see its version change
     written = [tensor for _, tensor in (*held.parameters, *held.buffers()) if tensor.layout is torch.strided]

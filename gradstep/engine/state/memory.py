@@ -35,8 +35,7 @@ _TOUCHED = 8 << 20
 _PAGE = 4 << 10
 """Bytes of the smallest page."""
 _RECENT = 32
-"""Acts, at least, whose copies set how much memory stays in the pool: an iteration that accumulates several
-backwards."""
+"""How many acts, at least, determine how much memory stays in the pool: an iteration with several backwards."""
 
 
 _Kind: TypeAlias = tuple[torch.Size, tuple[int, ...], torch.dtype, torch.device]
@@ -60,9 +59,9 @@ class Memory:
         """Bytes that were ever allocated."""
         self._uses: dict[int, _Use] = {}
         self._most: list[Counter[_Kind]] = [Counter(), Counter()]
-        """How many tensors of each kind were copied at most for one act: of the last acts, and of those before them."""
+        """The most tensors of each kind that one act copied: among the last acts, and among those before them."""
         self._acts = 0
-        """How many are the last acts."""
+        """The number of the last acts."""
         self._slab: Tensor | None = None
         self._cut = 0
         """Bytes of the slab that are allocated."""
@@ -170,7 +169,7 @@ class Memory:
 
 
 class _Use(weakref.ref[Tensor]):
-    """A reference to a tensor in use. There are many: one object for each, where a closure would take six."""
+    """A reference to a tensor in use: a single object, where a closure as its callback would be six."""
 
     __slots__ = ("base", "kind", "memory")
     memory: Memory
@@ -268,7 +267,7 @@ def _swap(blocks: Iterable[tuple[int, int, int]], thread: int) -> None:
 
 @cache
 def _room(_thread: int) -> Tensor:
-    """Return room for a block: each thread has its own, and keeps it."""
+    """Return the memory through which a thread swaps blocks."""
     return torch.empty(_BLOCK, dtype=torch.uint8)
 
 
