@@ -180,10 +180,10 @@ def test_what_is_at_fault_is_named(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "stopped at line 3: 2 commands, 0 expectations held, 0 iterations, loss" in said.out
 
 
-def test_a_node_has_its_line_where_a_script_steps_inside(tmp_path: Path) -> None:
+def test_a_node_has_its_line_where_a_script_steps_inside(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     written(tmp_path, IN_PLACE.replace("hidden += 1", "hidden = hidden + 1"), "model.py")
     for inside in ("forward\ninto backward\nover\nover", "break node Add*\nforward\nbackward"):
-        *_, last = json_lines(written(tmp_path, f"load model.py:make seed=0\n{inside}\n"))
+        *_, last = json_lines(capsys, written(tmp_path, f"load model.py:make seed=0\n{inside}\n"))
         assert last["position"]["name"] == "AddBackward0"
         assert last["position"]["source"]["text"] == "hidden = hidden + 1"
 
@@ -210,18 +210,15 @@ def test_a_screenshot_that_cannot_be_written_is_told(tmp_path: Path, capsys: pyt
     assert "Permission denied" in capsys.readouterr().err
 
 
-def json_lines(path: str, *more: str) -> list[dict[str, Any]]:
-    code = (
-        f"import sys; from gradstep.steps.replay import replay; sys.exit(replay([{path!r}], json=True{''.join(more)}))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return [json.loads(line) for line in done.stdout.splitlines()]
+def json_lines(capsys: pytest.CaptureFixture[str], path: str, seed: int | None = None) -> list[dict[str, Any]]:
+    assert replay([path], json=True, seed=seed) == 0
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
-def test_json_has_an_object_for_every_command(tmp_path: Path) -> None:
+def test_json_has_an_object_for_every_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     written(tmp_path, MODEL, "model.py")
     path = written(tmp_path, "load model.py:make seed=0\nrepeat 2 { forward; backward; step }\nprint iteration\n")
-    one, again, other = json_lines(path), json_lines(path), json_lines(path, ", seed=1")
+    one, again, other = json_lines(capsys, path), json_lines(capsys, path), json_lines(capsys, path, seed=1)
     turn = ["forward", "backward", "step"]
     assert [o["command"] for o in one] == ["load model.py:make seed=0", *turn, *turn, "print iteration"]
     assert [o["phase"] for o in one] == [None, *turn, *turn, None]
