@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -12,7 +11,6 @@ from torch.optim import Optimizer
 from gradstep.checks.check import Moment
 from gradstep.engine.script.found import NoOptimizer
 
-T = TypeVar("T")
 AT = frozenset({2, 5, 20, 100, 1000, 10_000})
 """The steps at which parameters are compared with optimizers: it takes a pass over all of them."""
 
@@ -36,23 +34,17 @@ def untrained(moment: Moment) -> list[tuple[str, Tensor]]:
     return found
 
 
-def alive(kind: type[T]) -> list[T]:
-    """Return every object of a class, subclasses included: the classes are compared, far fewer than the objects."""
-    objects = gc.get_objects()
-    kinds = {each for each in set(map(type, objects)) if issubclass(each, kind)}
-    return [each for each in objects if type(each) in kinds]
-
-
 def in_no_optimizer(several: list[tuple[str, Tensor]]) -> list[tuple[str, Tensor]]:
     """Return those that no optimizer has of all that are alive, seen or not. It takes a tenth of a second."""
-    known = {id(each) for each in parameters_of(each for each in alive(Optimizer) if hasattr(each, "param_groups"))}
+    alive = [each for each in gc.get_objects() if issubclass(type(each), Optimizer) and hasattr(each, "param_groups")]
+    known = {id(each) for each in parameters_of(alive)}
     return [(name, parameter) for name, parameter in several if id(parameter) not in known]
 
 
 def without_module(several: Iterable[Tensor]) -> set[int]:
     """Return the ids of those that no module has of all that are alive, seen or not. It takes a tenth of a second."""
     alone = {id(each) for each in several}
-    for each in alive(nn.Module):
-        if "_parameters" in vars(each):
+    for each in gc.get_objects():
+        if isinstance(each, nn.Module) and "_parameters" in vars(each):
             alone -= {id(parameter) for parameter in each._parameters.values()}
     return alone
