@@ -182,7 +182,6 @@ class Inspector:
             if isinstance(request, LookTensor) and request.between is None and not self.held.script:
                 self.opening = request.opening
         self._record(stop, requests)
-        self._node_views.requested(any(isinstance(request, _NODES) for request in requests))
         with torch.no_grad():
             return tuple(read(gather([self._answer(stop, request) for request in requests])))
 
@@ -192,6 +191,8 @@ class Inspector:
         first = held.recording.asked(stop, requests, held.quick)
         if first and not any(isinstance(request, LookGraph) for request in requests):
             self._graphs.forget()
+        if first and not any(isinstance(request, _NODES) for request in requests):
+            self._node_views.forget()
         for request in requests:
             if isinstance(request, (LookLedger, LookWhy)):
                 element = None

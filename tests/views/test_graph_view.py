@@ -10,15 +10,20 @@ from torch import Tensor, nn
 from torch.autograd.graph import Node
 from torch.utils.checkpoint import checkpoint
 
+from gradstep.engine.autograd.graph import GraphRecord
 from gradstep.engine.autograd.saved_values import saved_names
 from gradstep.session.local import Session
 from gradstep.values.commands import Backward, Forward, Load, Step, ZeroGrad
 from gradstep.values.commands.stepping import Into, Out, Over
 from gradstep.values.commands.time_travel import Undo
+from gradstep.values.views import LookDigest
 from gradstep.values.views.graph import GraphView, LookGraph, NodeRow
+from gradstep.values.views.node import LookNode
 from gradstep.views.graph import memory
 from gradstep.views.graph.operations import operation_of
 from gradstep.views.graph.view import GraphViewer
+from gradstep.views.node import view as node_view
+from gradstep.views.node.chain import Paths
 from gradstep.workload import Workload
 
 
@@ -159,6 +164,23 @@ def test_from_node_to_node_only_those_that_have_run_are_read_anew(monkeypatch: p
         assert session.execute(Over()).ok
         view_of(session, sizes=True)
         assert len([node for node in reads if saved_names(type(node))]) <= 3
+
+
+def test_another_look_at_a_stop_keeps_what_was_found_once_for_the_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = list[GraphRecord]()
+
+    class Counted(Paths):
+        def __init__(self, record: GraphRecord) -> None:
+            super().__init__(record)
+            found.append(record)
+
+    monkeypatch.setattr(node_view, "Paths", Counted)
+    session = loaded("mlp")
+    for command in (Forward(), Into("backward"), Over(), Over()):
+        assert session.execute(command).ok
+        session.look(LookGraph(), LookNode())
+        session.look(LookDigest())
+    assert len(found) == 1
 
 
 def test_a_retained_graph_is_alive_and_one_that_a_step_wrote_into_says_so() -> None:

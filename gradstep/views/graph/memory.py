@@ -35,14 +35,15 @@ class SavedTensors:
 
         What a node has saved does not change before it runs, and what is freed stays freed.
         """
-
-        def waits(node: int) -> bool:
-            return node not in progress.ran and node != progress.number
-
-        changed = [node for node, kept in self._read.items() if kept.state != "freed" and not waits(node)]
+        ran, here = progress.ran, progress.number
+        changed = [n for n, kept in self._read.items() if (n in ran or n == here) and kept.state != "freed"]
         for node in changed:
             del self._read[node]
-        self._states = {n: state for n, state in self._states.items() if state == "freed" or (not state and waits(n))}
+        self._states = {
+            node: state
+            for node, state in self._states.items()
+            if state == "freed" or (not state and node not in ran and node != here)
+        }
         self._bytes = {row: size for row, size in self._bytes.items() if not any(row[0] <= n < row[1] for n in changed)}
         for name in ("_all", "total"):
             vars(self).pop(name, None)

@@ -60,11 +60,10 @@ class NodeViews:
         self._stopped: tuple[ReferenceType[StopPlace], _Received] | None = None
         """What the node at the stop received, as long as it is stopped there."""
 
-    def requested(self, wanted: bool) -> None:
-        """Note a request; cached gradients are released when no panel shows them any more."""
-        if not wanted:
-            self._kept, self._stopped = [], None
-            self._viewer.forget()
+    def forget(self) -> None:
+        """Release the cached gradients and the graph: no panel shows a node any more."""
+        self._kept, self._stopped = [], None
+        self._viewer.forget()
 
     def node(self, stop: int, request: LookNode, stepping: Stepping | None) -> Reading[NodeView]:
         """Read the view of a node."""
