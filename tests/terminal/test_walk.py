@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from emulator import Terminal
+
+from gradstep.steps.replay import replay
 
 pytestmark = pytest.mark.terminal
 
@@ -43,14 +44,13 @@ def terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Termin
     started.close()
 
 
-def replayed(path: str) -> list[dict[str, object]]:
-    """Replay a script, and return what was said of each of its commands."""
-    command = [sys.executable, "-m", "gradstep", "replay", path, "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
-    return [json.loads(line) for line in done.stdout.splitlines() if '"command"' in line]
+def test_a_backward_walked_by_keys_stops_at_every_node_and_ends_with_the_same_bits(
+    terminal: Terminal, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def replayed(path: str) -> list[dict[str, object]]:
+        assert replay([path], json=True) == 0
+        return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
-
-def test_a_backward_walked_by_keys_stops_at_every_node_and_ends_with_the_same_bits(terminal: Terminal) -> None:
     terminal.wait("203,530 parameters")
     terminal.press("f")
     terminal.wait("127.7652")
