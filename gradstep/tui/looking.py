@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from functools import partial
 
 from gradstep.tui.desk import Desk
@@ -29,6 +30,8 @@ class Looking:
         """True while an answer is pending."""
         self._late = False
         """True once it is pending for `_LATE`, so that panels say so; until then they stay blank and do not flicker."""
+        self._slow: set[str] = set()
+        """The panels whose last view needed a rerun that took longer than that."""
         for name, panel in screen.panels.items():
             panel.placeholder = partial(self._awaited, name)
 
@@ -39,6 +42,10 @@ class Looking:
         more = [each for controller in screen.controllers for each in controller.wants()]
         wanted = [(name, panel.request()) for name, panel in screen.panels.items() if name in screen.placements]
         return [*((name, request) for name, request in wanted if request is not None), *more]
+
+    def prompt_requests(self) -> list[tuple[str, Request]]:
+        """Return the requests to answer together with a command: without those that would delay its outcome."""
+        return [(name, request) for name, request in self.requests() if name not in self._slow]
 
     async def settled(self) -> None:
         """Wait until everything assigned is painted and no visible panel lacks a view."""
@@ -109,8 +116,12 @@ class Looking:
             while self._screen.placed and (wanted := self._lacking()):
                 present, shown = screen.status.stop.number, self.moment_of(wanted[0][0])
                 wanted = [each for each in wanted if self.moment_of(each[0]) == shown]
+                wanted = [each for each in wanted if each[0] not in self._slow] or wanted
                 past = () if shown == present else (shown,)
+                began = time.monotonic()
                 views = await screen.session.look([request for _, request in wanted], *past)
+                reruns = {name for name, _ in wanted if screen.panels[name].reruns}
+                self._slow = self._slow | reruns if time.monotonic() - began > _LATE else self._slow - reruns
                 # a newer stop came with views requested when its command began: other panels may be visible now
                 if screen.status.stop.number != present or any(self.moment_of(name) != shown for name, _ in wanted):
                     continue

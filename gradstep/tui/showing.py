@@ -219,8 +219,8 @@ class Showing(Controller):
         self._stages, self._output = [], ""
 
     def requests(self) -> Sequence[tuple[str, Request]]:
-        """Return the requests of the visible panels, each with the panel's name."""
-        return self._looking.requests()
+        """Return the requests of the visible panels that a command's outcome brings, each with the panel's name."""
+        return self._looking.prompt_requests()
 
     def present(self, stop: Stop, outcome: Outcome | None, views: Sequence[tuple[str, Request, View]]) -> None:
         """Show a stop: assign everything, then paint."""

@@ -25,6 +25,7 @@ from gradstep.tui.layout.preferences import Appearance
 from gradstep.tui.panels.panel import Panel
 from gradstep.tui.screen import StepScreen
 from gradstep.values.commands import Load
+from gradstep.values.views import LookModel
 from gradstep.values.views.graph import GraphView
 from gradstep.values.views.node import LookNode
 
@@ -240,6 +241,21 @@ def test_a_panel_that_the_next_layout_hides_is_not_asked_for(see, engine, monkey
     nodes = [each for each in asked if isinstance(each, LookNode)]
     assert nodes
     assert all(each.number is None for each in nodes), "the whole backward would be rerun for it"
+
+
+def test_a_view_that_takes_a_long_rerun_comes_after_what_a_command_did(see, engine, monkeypatch):
+    brought: list[Any] = []
+    run = engine.execute_and_look
+
+    async def noted(command: Any, requests: Any) -> Any:
+        brought.append([type(each) for each in requests])
+        return await run(command, requests)
+
+    monkeypatch.setattr(engine, "execute_and_look", noted)
+    monkeypatch.setattr("gradstep.tui.looking._LATE", -1.0)
+    assert "Jᵀ v" in see("f", "b", "J", "f", "b")
+    assert LookModel in brought[-1]
+    assert LookNode not in brought[-1]
 
 
 @pytest.mark.parametrize("size", SIZES)
