@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import islice
 
 import msgspec
 
@@ -56,6 +57,8 @@ class LookingBack:
         """The recorded stops; None before the first. Nothing ever travels on it."""
         self.recorder = StopRecorder(offload)
         self._kept: dict[int, _Kept] = {}
+        self._emptied = 0
+        """How many of the oldest stops have no contents any more."""
         self._past: tuple[int, Inspector] | None = None
         """The last stop that was looked at."""
 
@@ -151,9 +154,10 @@ class LookingBack:
         assert timeline is not None
         self._past = None
         why = f"its tensors were dropped: the history is over its budget of {numbers.size(self._budget)} (--history)"
-        for point in timeline.points.values():
+        for point in islice(timeline.points.values(), self._emptied, None):
             if timeline.bytes <= self._budget or point is timeline.current:
                 return
+            self._emptied += 1
             kept = self._kept[point.number]
             if kept.recorded is not None or kept.shown:
                 kept.recorded = None
