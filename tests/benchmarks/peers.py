@@ -20,6 +20,7 @@ from timing import milliseconds, percentile
 TITLES = {
     "gradstep": "gradstep: forward, backward, what each wrote, a history",
     "gradstep-backward": "gradstep: the backward alone",
+    "empty-hooks": "the bound of the backward: two empty hooks on each node",
     "gradstep-looks": "gradstep, and a look at all norms and the graph",
     "hooks": "backward hooks on each module that take a norm",
     "anomaly": "torch.autograd.detect_anomaly",
@@ -30,6 +31,8 @@ TITLES = {
 }
 """The tools, and what is timed."""
 NEEDS = {name: name for name in ("torchviz", "torchinfo", "torchlens")}
+BACKWARD = ("gradstep-backward", "empty-hooks")
+"""Those of which the backward alone is timed."""
 MODELS = ("mlp", "resnet", "gpt2")
 WARM = 6
 """Turns that are not counted: in its first five iterations, gradstep runs all checks."""
@@ -98,6 +101,8 @@ def tool(name: str, model: Any, inputs: Any, loss_of: Callable[[Any, Any], Any])
 
     if name.startswith("gradstep"):
         return _gradstep(model, inputs, loss_of, name)
+    if name == "empty-hooks":
+        return _empty_hooks(model, inputs, loss_of)
     if name == "torchlens":
         return _torchlens(model, inputs, loss_of)
     if name == "hooks":
@@ -129,6 +134,28 @@ def _gradstep(model: Any, inputs: Any, loss_of: Any, name: str) -> Callable[[], 
                 start = time.perf_counter()
             assert session.execute(command).ok
             session.look(*requests)
+        return time.perf_counter() - start
+
+    return run
+
+
+def _empty_hooks(model: Any, inputs: Any, loss_of: Any) -> Callable[[], float]:
+    """Return a backward that calls Python before and after each node: none that is watched can take less."""
+
+    def empty(*_: Any) -> None: ...
+
+    def run() -> float:
+        model.zero_grad()
+        loss = loss_of(model, inputs)
+        waiting, seen, start = [loss.grad_fn], {None}, time.perf_counter()
+        while waiting:
+            node = waiting.pop()
+            if node not in seen:
+                seen.add(node)
+                node.register_prehook(empty)
+                node.register_hook(empty)
+                waiting += [each for each, _ in node.next_functions if each is not None]
+        loss.backward()
         return time.perf_counter() - start
 
     return run
@@ -212,7 +239,7 @@ def times(name: str, model: str, turns: int) -> dict[str, list[float]]:
         plain.zero_grad()
         start = time.perf_counter()
         loss = loss_of(plain, inputs)
-        if name == "gradstep-backward":
+        if name in BACKWARD:
             start = time.perf_counter()
         loss.backward()
         return time.perf_counter() - start
