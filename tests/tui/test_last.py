@@ -33,6 +33,15 @@ def test_a_quick_look_is_better_than_nothing():
     assert parse_line(last_path().read_text().splitlines()[-1]) == parse_line("load gpt seed=0")
 
 
+@pytest.mark.parametrize("restores", [False, True])
+def test_reopening_a_session_overwrites_no_file_that_it_wrote(restores):
+    lines = ["load mlp seed=0", "forward", "checkpoint a.safetensors", "export a.py"]
+    keep(session(*lines, *["restore a.safetensors"] * restores))
+    kept = last_path().read_text()
+    assert "export" not in kept
+    assert ("checkpoint" in kept) == restores, "restoring needs the file as it was then"
+
+
 def test_what_no_line_can_load_is_not_kept():
     keep(session("forward", "backward"))
     assert not last_path().exists()
