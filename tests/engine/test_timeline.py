@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import pairwise
 from unittest.mock import patch
 
 import pytest
@@ -209,6 +210,16 @@ def test_over_its_time_budget_the_history_takes_no_new_memory(monkeypatch: pytes
     for number in (2, 7, 14, 20):
         traveller.go(number)
         traveller.check()
+
+
+def test_a_command_over_the_budget_drops_about_as_much_as_it_adds() -> None:
+    traveller = Traveller("linear", budget=400_000)
+    kept = [0]
+    while len(kept) < 120:
+        traveller.take("act", PHASES[len(kept) % 4 - 1])
+        kept.append(sum(point.checkpoint is not None for point in traveller.timeline.points.values()))
+    assert max(kept) < 110, "the budget was reached"
+    assert all(before - after <= 3 for before, after in pairwise(kept))
 
 
 def test_what_is_too_long_to_check_is_proved_by_running_on_to_what_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:

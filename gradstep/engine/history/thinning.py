@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
@@ -20,7 +19,7 @@ from gradstep.values.errors import GradstepError
 _RECENT = 8
 """Commands that are compared together: about one iteration of a training loop, so that one rerun checks all kinds."""
 _ENOUGH = 7 / 8
-"""Share of the budget to thin down to, so that not every command has to thin."""
+"""Share of the budget down to which kept results are dropped, because that takes a pass over all points."""
 
 
 SLICE = 0.05
@@ -44,11 +43,10 @@ def tidy(timeline: Timeline, say: Callable[[str], None] = lambda _: None) -> lis
     """
     timeline.kept.place()
     here = timeline.current
-    most = timeline.budget * _ENOUGH if timeline.exceeds(timeline.budget) else math.inf
     slow, memory = timeline.spent > timeline.share, timeline.images.memory
 
     def over() -> bool:
-        return timeline.exceeds(most) or (slow and memory.short)
+        return timeline.exceeds(timeline.budget) or (slow and memory.short)
 
     if here is None or not over():
         return []
@@ -56,7 +54,7 @@ def tidy(timeline: Timeline, say: Callable[[str], None] = lambda _: None) -> lis
     while over():
         victim = timeline.kept.least(timeline.stops, (here, here.parent))
         if victim is None:
-            messages += _drop_results(timeline, here) if timeline.exceeds(most) else []
+            messages += _drop_results(timeline, here) if timeline.exceeds(timeline.budget) else []
             break
         messages += _check(timeline, here, victim, say)
         _thin(timeline, victim)
