@@ -88,7 +88,7 @@ class Runner:
             torch.set_grad_enabled(grad_mode)  # torch's optimizers switch it, and so does a copy
             # off while an observed operation is recorded
             torch._C._set_torch_function_state(functions)  # type: ignore[attr-defined]
-            (gc.enable if collects else gc.disable)()  # paused while nodes are hooked
+            (gc.enable if collects else gc.disable)()  # paused while a graph is walked
             held.point = point
             held.ledger.restore(accounts)
             del held.losses[count:], held.loss_rates[count:]

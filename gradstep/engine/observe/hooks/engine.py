@@ -102,7 +102,8 @@ class _NodeHooks:
                 handle.remove()
 
     def _before(self, number: int, node: Node, arrived: tuple[Any, ...]) -> Any:
-        self.put(self._graph.edges[number])
+        if not self._who.over:
+            self.put(self._graph.edges[number])
         if self._about is not None and not self._who.deaf:
             return self._about(stream.NodeAbout(number, node, arrived))
         return None
