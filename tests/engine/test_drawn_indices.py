@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -81,6 +82,9 @@ def test_workers_that_are_ahead_change_nothing_of_which_index_is_whose(persisten
     for _ in range(9):
         batches.take()
         assert batches.drawn == tuple(batches.batch[0].tolist())
+    dropped = weakref.ref(loader)
+    del loader, batches
+    assert dropped() is None, "what the garbage collector finds waits for its workers"
 
 
 class Stream(IterableDataset[Tensor]):

@@ -180,7 +180,7 @@ class Batches:
         self.within = 0
 
     def _iterate(self) -> Iterator[Any]:
-        return iter(cast(Iterable[Any], self._source)) if self._indices is None else self._indices.iterate()
+        return iter(cast(Iterable[Any], self._source)) if self._indices is None else self._indices.iterate(self._source)
 
     def _step(self, iterator: Iterator[Any]) -> Any:
         batch = next(iterator)

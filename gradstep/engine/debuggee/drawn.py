@@ -13,11 +13,11 @@ class DrawnIndices:
     """Records the indices that a DataLoader's batch sampler draws, batch by batch.
 
     It replaces the sampler while an iterator of the loader is created, and forwards indices and attributes, so that the
-    run is the same as without it.
+    run is the same as without it. The iterator keeps it, and a loader with persistent workers keeps its iterator: it
+    does not hold the loader, since a cycle would be left to the garbage collector, which waits 5 s for each worker.
     """
 
     def __init__(self, loader: DataLoader[Any]) -> None:
-        self._loader = loader
         self._sampler: Any = loader.batch_sampler
         self._waiting: deque[object] = deque()
         """The indices of batches not yet taken: workers prefetch."""
@@ -32,12 +32,12 @@ class DrawnIndices:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._sampler, name)
 
-    def iterate(self) -> Iterator[Any]:
+    def iterate(self, loader: Any) -> Iterator[Any]:
         """Return an iterator of the loader whose sampler is recorded."""
-        own = vars(self._loader)  # a DataLoader refuses to set this attribute once it is built
+        own = vars(loader)  # a DataLoader refuses to set this attribute once it is built
         own["batch_sampler"] = self
         try:
-            return iter(self._loader)
+            return iter(loader)
         finally:
             own["batch_sampler"] = self._sampler
 
