@@ -12,6 +12,8 @@ from scripting import phases, stepped
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from gradstep.engine.history.points import TimelinePoint
+from gradstep.engine.state.registry import PARTS
 from gradstep.session.script_session import ScriptSession
 from gradstep.steps.language.parse import parse_line
 from gradstep.steps.language.script import StepsLine
@@ -22,6 +24,7 @@ from gradstep.values.views.inside import LookSource
 from gradstep.values.views.ledger import LookLedger
 from gradstep.values.views.timeline import LookCompare, LookTimeline, TimelineView
 from gradstep.values.views.training import LookLayers, LookOptimizer
+from gradstep.views.training.timeline import changed_words
 
 VIEWS: tuple[Request, ...] = (
     LookModel(),
@@ -158,6 +161,13 @@ def test_two_stops_are_compared() -> None:
         wrong = session.execute(command(f"compare {first} 99"))
         assert wrong.problem is not None
         assert "no stop 99" in wrong.problem.title
+
+
+def test_every_kind_of_state_has_words_for_what_a_command_changed() -> None:
+    kinds = {kind for part in PARTS for kind in part.kinds}
+    point = TimelinePoint(2, None, cmd.Forward(), "main", None, wrote=tuple((kind, "x") for kind in sorted(kinds)))
+    words = "1 attribute, 2 of the batch, 1 buffer, 2 .grad, 1 hyper-parameter, 1 of the state, 1 weight"
+    assert sorted(changed_words(point).split(", ")) == sorted(words.split(", "))
 
 
 def test_a_changed_learning_rate_is_a_difference() -> None:

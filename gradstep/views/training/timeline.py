@@ -20,7 +20,11 @@ _KINDS = {
     "state": ("of the state", "of the state"),
     "group": ("hyper-parameter", "hyper-parameters"),
     "batch": ("of the batch", "of the batch"),
+    "input": ("of the batch", "of the batch"),
+    "attribute": ("attribute", "attributes"),
+    "stray": (".grad", ".grad"),
 }
+"""What one and several tensors of each kind in the registry of state are called."""
 
 
 def timeline_view(timeline: Timeline, stop: int, look: LookTimeline) -> TimelineView:
@@ -99,5 +103,5 @@ def with_inside(view: TimelineView, timeline: Timeline, position: Position) -> T
 
 def changed_words(point: TimelinePoint) -> str:
     """Return the number of tensors that a command wrote, by kind: `4 weights, 8 of the state`."""
-    counts = Counter(key[0] for key in point.wrote)
-    return ", ".join(f"{n} {_KINDS[kind][n > 1]}" for kind, n in counts.items())
+    counts = Counter(_KINDS[key[0]] for key in point.wrote)
+    return ", ".join(f"{n} {words[n > 1]}" for words, n in counts.items())
