@@ -132,6 +132,8 @@ class Inspector:
         self._losses = LossViewer()
         self._batches = BatchViewer(held)
         self._node_views = NodeViews(held)
+        self._nodes_shown = False
+        """True where the present stop was asked for a node: other panels may have come first."""
         self._terms = LossTerms()
         self._module_gradients = ModuleGradients(held)
 
@@ -191,8 +193,10 @@ class Inspector:
         first = held.recording.asked(stop, requests, held.quick)
         if first and not any(isinstance(request, LookGraph) for request in requests):
             self._graphs.forget()
-        if first and not any(isinstance(request, _NODES) for request in requests):
+        if first and not self._nodes_shown:
             self._node_views.forget()
+        shown = any(isinstance(request, _NODES) for request in requests)
+        self._nodes_shown = shown or (self._nodes_shown and not first)
         for request in requests:
             if isinstance(request, (LookLedger, LookWhy)):
                 element = None

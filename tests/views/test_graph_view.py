@@ -178,7 +178,8 @@ def test_another_look_at_a_stop_keeps_what_was_found_once_for_the_graph(monkeypa
     session = loaded("mlp")
     for command in (Forward(), Into("backward"), Over(), Over()):
         assert session.execute(command).ok
-        session.look(LookGraph(), LookNode())
+        session.look(LookGraph())
+        session.look(LookNode())
         session.look(LookDigest())
     assert len(found) == 1
 
