@@ -47,7 +47,7 @@ def test_a_timeline_says_where_it_is_what_is_kept_and_what_was_undone() -> None:
     about, lines, total, *_ = timeline.draw(VIEW, 80, 10, at=2)
     assert about == "5 stops, 2 branches, 6 KiB of 1 GiB"
     over = replace(VIEW, spent=0.194, share=0.2)
-    assert timeline.draw(over, 80, 10, at=2).about == "5 stops, 2 branches, 6 KiB of 1 GiB, 19% of 20% time"
+    assert timeline.draw(over, 80, 10, at=2).about == "5 stops, 2 branches, 6 KiB of 1 GiB, time 19% of 20%"
     assert total == 5
     assert rows(lines)[:6] == [
         "command loss changed",

@@ -45,7 +45,7 @@ def draw(view: TimelineView | None, width: int, height: int, first: int = 0, at:
 
 def _about(view: TimelineView) -> str:
     memory = f"{numbers.size(view.memory)} of {numbers.size(view.budget)}"
-    time = f", {view.spent:.0%} of {view.share:.0%} time" if view.spent >= 0.005 and view.share < math.inf else ""
+    time = f", time {view.spent:.0%} of {view.share:.0%}" if view.spent >= 0.005 and view.share < math.inf else ""
     branches = f", {numbers.count(len(view.branches), 'branch', 'branches')}" if len(view.branches) > 1 else ""
     return f"{numbers.count(view.total, 'stop')}{branches}, {memory}{time}"
 
