@@ -35,6 +35,8 @@ for i in range(3):
     loss.backward()
     opt.step()
     print("stepped", i, flush=True)
+for thread in threading.enumerate()[1:]:
+    thread.join(20)  # they end while the program runs on
 print("end", threading.active_count(), flush=True)
 """
 
