@@ -347,6 +347,16 @@ def test_nodes_are_told_before_and_after_they_run_leaves_before_they_are_added()
     ]
 
 
+def test_a_hook_that_a_script_has_put_back_is_removed_the_next_time_anything_is_observed() -> None:
+    before = hooked()
+    with observe({EngineEntered: print}):
+        ours = torch.autograd._engine_run_backward  # type: ignore[attr-defined]
+    torch.autograd._engine_run_backward = ours  # type: ignore[attr-defined]
+    with observe({ModuleEntered: print}):
+        pass
+    assert hooked() == before
+
+
 def test_few_nodes_of_a_long_graph_have_hooks_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     put, hooked, ran = engine._NodeHooks.put, list[int](), list[int]()
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import lru_cache
 from threading import get_ident
 from typing import Any
 
@@ -19,7 +18,6 @@ from gradstep.engine.observe.compiled import Regions
 from gradstep.engine.observe.engine_calls import EngineCall
 from gradstep.engine.observe.functions import unobserved
 from gradstep.engine.observe.hooks import engine, forward, loop
-from gradstep.engine.observe.hooks.installed import Hook, Replacement
 from gradstep.engine.observe.stream import Consumer
 from gradstep.engine.observe.subscriptions import (
     HERE,
@@ -137,18 +135,8 @@ def _sync() -> None:
         _REGIONS.put(not _REGION_KINDS.isdisjoint(subscribed))
         needed = frozenset() if now[1] else frozenset(subscribed)
         if TABLE.installed != needed:
-            before, there = _HOOKS if TABLE.installed is None else _hooks_of(TABLE.installed), _hooks_of(needed)
             TABLE.installed = None  # until it is done: an interrupt may come at any line
-            for hook in before:
-                if hook not in there:
-                    hook.put(False)
-            for hook in there:
-                hook.put(True)
+            for hook in _HOOKS:  # all: what a script has put back meanwhile is removed
+                hook.put(not hook.kinds.isdisjoint(needed))
             TABLE.installed = needed
         done = now
-
-
-@lru_cache(64)
-def _hooks_of(kinds: frozenset[type]) -> Sequence[Hook | Replacement]:
-    """Return the hooks that emit kinds of events."""
-    return [hook for hook in _HOOKS if not hook.kinds.isdisjoint(kinds)]
