@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from gradstep.engine.history.points import TimelinePoint
 from gradstep.session.local import Session
 from gradstep.steps.language.parse import parse_line
 from gradstep.steps.language.script import StepsLine
+from gradstep.values.commands import Backward, Forward, Step, UseOptimizer
 from gradstep.values.expressions import Name
 from gradstep.values.outcomes import Outcome
 from gradstep.values.views import (
@@ -402,3 +404,13 @@ def test_undo_walks_no_further_than_it_goes(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(TimelinePoint, "path", counted)
     typed.type("undo")
     assert len(walked) < 10
+
+
+def test_what_a_command_removes_is_among_what_it_changed() -> None:
+    batch = (torch.ones(4, 3), torch.zeros(4, 2))
+    momentum = partial(torch.optim.SGD, lr=0.1, momentum=0.9)
+    session = Session(Workload(nn.Linear(3, 2), loss=nn.functional.mse_loss, optimizer=momentum, batches=[batch]))
+    for command in (Forward(), Backward(), Step(), UseOptimizer("sgd", ())):
+        assert session.execute(command).ok
+    wrote = session.time_travel.timeline.here().wrote
+    assert wrote == (("state", "weight", "momentum_buffer"), ("state", "bias", "momentum_buffer"))

@@ -179,10 +179,11 @@ class Timeline:
             point.entries = tuple(zip(held.losses[before.known :], held.loss_rates[before.known :], strict=True))
         if before is not None and before.checkpoint is not None and saved is not None:
             old, new = before.checkpoint.images, checkpoint.images
-            wrote = tuple([key for key, image in new.items() if old.get(key, image) is not image or key not in old])
+            keys = dict.fromkeys((*old, *new))
+            wrote = tuple([key for key in keys if old.get(key) is not new.get(key)])
             parts = (*saved.captured,)
             point.wrote, point.parts = self._shared.setdefault(wrote, wrote), self._shared.setdefault(parts, parts)
-            point.written = sum(image.size for image in map(new.__getitem__, wrote) if image is not None)
+            point.written = sum(image.size for image in map(new.get, wrote) if image is not None)
             point.depth = before.depth + 1
             point.small = size_of(checkpoint, before.checkpoint)
         point.made_by = point if isinstance(command, Forward) or before is None else before.made_by
