@@ -12,7 +12,7 @@ from torch import Tensor
 from gradstep.engine.held import Held
 from gradstep.engine.numbers.norms import norms
 from gradstep.engine.observe.loop_phases import Edge, Name
-from gradstep.engine.reads import read
+from gradstep.engine.reads import gather, read
 from gradstep.engine.script.loop import ScriptLoop
 
 SHARE = 0.005
@@ -98,9 +98,9 @@ class RunRecorder:
             return
         with torch.no_grad():
             parameters = [parameter.detach() for _, parameter in held.parameters]
-            grads = read(norms([p.grad for _, p in held.parameters if p.grad is not None]))
-            weights = read(norms(before))
-            updates = read(norms([after - old for after, old in zip(parameters, before, strict=True)]))
+            gradients = [p.grad for _, p in held.parameters if p.grad is not None]
+            changes = [after - old for after, old in zip(parameters, before, strict=True)]
+            grads, weights, updates = read(gather([norms(gradients), norms(before), norms(changes)]))
         found = iter(grads)
         self.sampled.append(self._iteration)
         for (name, parameter), weight, update in zip(held.parameters, weights, updates, strict=True):

@@ -10,7 +10,7 @@ from torch import Tensor
 from gradstep.engine.bits import answers, same_bits, same_there
 from gradstep.engine.held import Held
 from gradstep.engine.numbers.norms import UpdateNorms, all_update_norms, has_norm, norms
-from gradstep.engine.reads import Reading, read
+from gradstep.engine.reads import Reading, gather, read
 from gradstep.engine.state import registry
 from gradstep.engine.state.part import Key, Part
 from gradstep.values import numbers
@@ -109,9 +109,10 @@ def _norms(changed: Sequence[Pair]) -> list[UpdateNorms]:
         for _, old, new in changed
     ]
     both = [pair for pair, each in zip(changed, alike, strict=True) if each]
-    updates = iter(read(all_update_norms([(new, old) for _, old, new in both if old is not None and new is not None])))
+    written = all_update_norms([(new, old) for _, old, new in both if old is not None and new is not None])
     others = [(old, new) for (_, old, new), each in zip(changed, alike, strict=True) if not each]
-    known = iter(read(norms([tensor for pair in others for tensor in pair if tensor is not None])))
+    alone = norms([tensor for pair in others for tensor in pair if tensor is not None])
+    updates, known = map(iter, read(gather([written, alone])))
     return [
         next(updates)
         if each
