@@ -119,11 +119,7 @@ class LookingBack:
             point.depth = before.depth + 1
             old = next((each.checkpoint for each in before.path() if each.checkpoint is not None), None)
             if old is not None and recorded is not None:
-                new = recorded.now.images
-                point.wrote = tuple(
-                    [key for key in dict.fromkeys((*old.images, *new)) if old.images.get(key) is not new.get(key)]
-                )
-                point.written = sum(image.size for image in map(new.get, point.wrote) if image is not None)
+                point.note_written(old, recorded.now)
         else:
             point.entries = tuple(zip(held.losses, held.loss_rates, strict=True))
         if recorded is not None:

@@ -85,6 +85,12 @@ class TimelinePoint:
             yield point
             point = point.parent
 
+    def note_written(self, before: Checkpoint, after: Checkpoint) -> None:
+        """Note the tensors that the command changed: those that have other images in the checkpoint after it."""
+        old, new = before.images, after.images
+        self.wrote = tuple([key for key in dict.fromkeys((*old, *new)) if old.get(key) is not new.get(key)])
+        self.written = sum(image.size for image in map(new.get, self.wrote) if image is not None)
+
 
 class KeptPoints:
     """The points that have a checkpoint. Finding the one to drop takes as long however many there are.

@@ -178,12 +178,10 @@ class Timeline:
         elif before is not None:
             point.entries = tuple(zip(held.losses[before.known :], held.loss_rates[before.known :], strict=True))
         if before is not None and before.checkpoint is not None and saved is not None:
-            old, new = before.checkpoint.images, checkpoint.images
-            keys = dict.fromkeys((*old, *new))
-            wrote = tuple([key for key in keys if old.get(key) is not new.get(key)])
+            point.note_written(before.checkpoint, checkpoint)
             parts = (*saved.captured,)
-            point.wrote, point.parts = self._shared.setdefault(wrote, wrote), self._shared.setdefault(parts, parts)
-            point.written = sum(image.size for image in map(new.get, wrote) if image is not None)
+            point.wrote = self._shared.setdefault(point.wrote, point.wrote)
+            point.parts = self._shared.setdefault(parts, parts)
             point.depth = before.depth + 1
             point.small = size_of(checkpoint, before.checkpoint)
         point.made_by = point if isinstance(command, Forward) or before is None else before.made_by
