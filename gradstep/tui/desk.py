@@ -232,7 +232,7 @@ class Desk(Screen[None], inherit_bindings=False):
 
     # -- words --------------------------------------------------------------------------------------------------------
     def say(self, text: str) -> None:
-        """Show a message in the footer, in place of the keys, until the next key or stop."""
+        """Show a message in the footer, in place of the keys, until the next key or stop (with a line open: key)."""
         self.footer.said = text
         self.footer.redraw()
 

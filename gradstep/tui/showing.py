@@ -240,7 +240,8 @@ class Showing(Controller):
         self._open_on(stop.opening)
         screen.status.stop = screen.phases.stop = screen.position.stop = stop
         screen.mark_focus()
-        screen.footer.said = ""
+        if screen.line is None:  # what a line says of the text typed so far still holds
+            screen.footer.said = ""
         self.frames += 1
         for controller in screen.controllers:
             controller.stopped(stop)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import termios
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -58,9 +59,15 @@ class Terminal:
         return self.bytes.rfind(SYNCHRONIZED + b"h") <= self.bytes.rfind(SYNCHRONIZED + b"l")
 
     def wait(self, wanted: str | Callable[[str], bool], timeout: float = 30) -> str:
-        """Read until a text is on the screen, or a condition holds for what is; return the screen, wholly drawn."""
+        """Read until a text is on the screen, or a condition holds for what is; return the screen, wholly drawn.
+
+        A cursor that blinks is drawn for ever: the time is that of the whole wait.
+        """
         holds = wanted if callable(wanted) else lambda text: wanted in text
+        end = time.monotonic() + timeout
         while not (self._whole and holds(self.text)):
+            if time.monotonic() > end:
+                raise AssertionError(f"{wanted!r} was not shown in {timeout} s; the terminal shows:\n{self.text}")
             if not self.read(timeout):
                 raise AssertionError(f"the program ended before {wanted!r} was shown; the terminal shows:\n{self.text}")
         return self.text
@@ -72,8 +79,10 @@ class Terminal:
 
     def end(self, timeout: float = 30) -> int:
         """Read until the program has ended; return its status, negative for a signal."""
+        end = time.monotonic() + timeout
         while self.read(timeout):
-            pass
+            if time.monotonic() > end:
+                raise AssertionError(f"the program did not end in {timeout} s; the terminal shows:\n{self.text}")
         self.child.wait()
         return -self.child.signalstatus if self.child.signalstatus is not None else self.child.exitstatus
 

@@ -150,6 +150,26 @@ def test_enter_before_the_answer_goes_there_when_it_comes():
     run(test)
 
 
+def test_the_match_is_still_named_when_a_command_given_before_ends():
+    async def test():
+        session = Findable()
+        async with stage(session) as s:
+            session.hold()
+            for key in ("f", "slash", *"bi"):
+                s.app.simulate_key(key)
+            await s.until(lambda: "1 of 3: parameter 0.bias" in s.rows()[-1])
+            before = s.screen.showing.frames
+            session.gate.set()
+            await s.until(lambda: s.screen.showing.frames > before)
+            await s.idle()
+            assert s.session.lines()[2:] == ["forward"]
+            assert "1 of 3: parameter 0.bias" in s.rows()[-1]
+            await s.press("escape")
+            assert "parameter 0.bias" not in s.rows()[-1]
+
+    run(test)
+
+
 def test_there_is_nothing_to_find_before_anything_is_loaded():
     async def test():
         async with stage(Findable(), opening=[]) as s:
