@@ -9,6 +9,7 @@ from unittest.mock import patch
 
 import pytest
 import torch
+from counting import calls
 from holding import hold
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -220,6 +221,23 @@ def test_a_command_over_the_budget_drops_about_as_much_as_it_adds() -> None:
         kept.append(sum(point.checkpoint is not None for point in traveller.timeline.points.values()))
     assert max(kept) < 110, "the budget was reached"
     assert all(before - after <= 3 for before, after in pairwise(kept))
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1.0], ids=["checked", "too long to check"])
+def test_after_forwards_without_a_backward_a_drop_costs_the_same_however_many(seconds: float) -> None:
+    traveller, took = Traveller("linear", budget=100_000), []
+
+    def forward() -> None:
+        traveller.take("act", "forward")
+        traveller.timeline.here().seconds = seconds
+
+    for many in (100, 400):
+        while traveller.timeline.number < many:
+            forward()
+        took.append(calls(forward))
+    assert sum(point.checkpoint is not None for point in traveller.timeline.points.values()) < 50
+    assert (Forward in traveller.timeline.repeats) == (seconds == 0)
+    assert took[1] < 1.1 * took[0]
 
 
 def test_what_is_too_long_to_check_is_proved_by_running_on_to_what_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable
 from itertools import islice
 from typing import Any
 
@@ -13,7 +14,6 @@ from gradstep.engine.history.timeline import Timeline
 from gradstep.engine.history.travel import is_base, run_again_and_compare
 from gradstep.engine.state import registry
 from gradstep.engine.state.digest import digest_at
-from gradstep.values.commands import UseOptimizer
 from gradstep.values.errors import GradstepError
 
 _RECENT = 8
@@ -62,59 +62,51 @@ def tidy(timeline: Timeline, say: Callable[[str], None] = lambda _: None) -> lis
     return messages
 
 
-def _ancestors(point: TimelinePoint) -> Iterator[TimelinePoint]:
-    path = point.path()
-    next(path)
-    return path
-
-
 def _check(timeline: Timeline, here: TimelinePoint, victim: TimelinePoint, say: Callable[[str], None]) -> list[str]:
-    """Rerun the commands that led to a point, unless their kinds are known; return a message for each that differed."""
-    kinds = {type(each.command) for each in _way_without(victim)}
-    if UseOptimizer in kinds:
-        timeline.repeats.clear()
-    if kinds <= timeline.repeats.keys():
+    """Rerun a command of the kind that led to a point, unless it is known; return a message for each that differed.
+
+    The kinds of the commands before it were checked when their own checkpoints were dropped; where those are kept, a
+    rerun ends in them.
+    """
+    kind = type(victim.command)
+    if kind in timeline.repeats:
         return []
     recent = {type(each.command) for each in islice(here.path(), _RECENT) if each.parent is not None}
-    way = _last_of(kinds | recent, here) or _last_of(kinds, here) or _way_without(victim)
-    compared = {type(each.command) for each in way if each.checkpoint is not None}
+    most = SLICE if timeline.trusting else math.inf
+    ways = (_way({kind, *recent}, here, most), _way({kind}, here, most), _way({kind}, victim, most))
+    way = next(filter(None, ways), [])
+    if not way:
+        return []
+    compared = {kind, *(type(each.command) for each in way if each.checkpoint is not None)}
     if sum(each.seconds for each in way) > SLICE:
-        if timeline.trusting:
-            return []
-        words = ", ".join(sorted(command_name(kind) for kind in kinds))
+        words = ", ".join(sorted(map(command_name, compared)))
         say(f"the history is over its budget: checking once whether {words} repeat bit for bit")
     try:
         differing = run_again_and_compare(timeline, way)
     except GradstepError as error:
-        differing = {type(victim.command): error.problem.title}
+        differing = {kind: error.problem.title}
     timeline.trusting = timeline.trusting and not differing
-    for kind in compared | kinds:
-        known = timeline.repeats.get(kind, True)
+    for each in compared:
+        known = timeline.repeats.get(each, True)
         if not known:
-            differing.pop(kind, None)  # reported before
-        timeline.repeats[kind] = known and kind not in differing
+            differing.pop(each, None)  # reported before
+        timeline.repeats[each] = known and each not in differing
     reason = "does not repeat bit for bit when rerun, so its results are kept"
-    return [f"{command_name(kind)} {reason}: {what}" for kind, what in differing.items()]
+    return [f"{command_name(each)} {reason}: {what}" for each, what in differing.items()]
 
 
-def _way_without(victim: TimelinePoint) -> list[TimelinePoint]:
-    """Return the points to rerun to reach one without its own checkpoint, itself last."""
-    way = [victim]
-    for each in _ancestors(victim):
-        if is_base(each):
-            break
-        way.append(each)
-    return way[::-1]
+def _way(kinds: set[type[Any]], end: TimelinePoint, most: float) -> list[TimelinePoint]:
+    """Return the shortest run of points up to `end` that has all these kinds of commands, from where a rerun can start.
 
-
-def _last_of(kinds: set[type[Any]], here: TimelinePoint) -> list[TimelinePoint]:
-    """Return the shortest recent run of points that has all these kinds of commands; empty when there is none."""
+    It is empty when there is none, or when rerunning it takes more than `most` seconds.
+    """
     way: list[TimelinePoint] = []
-    missing = set(kinds)
-    for each in here.path():
+    missing, seconds = set(kinds), 0.0
+    for each in end.path():
         if not missing and is_base(each):
             return way[::-1]
-        if each.lost:
+        seconds += each.seconds
+        if each.lost or seconds > most:
             break
         way.append(each)
         if each.checkpoint is not None:

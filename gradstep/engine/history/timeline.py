@@ -15,7 +15,7 @@ from gradstep.engine.state.images import Image, Images
 from gradstep.engine.state.saved import Saved
 from gradstep.engine.state.snapshot import Checkpoint, size_of, take, tensors_of
 from gradstep.values import numbers
-from gradstep.values.commands import HISTORY_TIME, Forward, PointCommand, Restore
+from gradstep.values.commands import HISTORY_TIME, Forward, PointCommand, Restore, UseOptimizer
 from gradstep.values.errors import wrong
 
 FIRST = "main"
@@ -139,6 +139,8 @@ class Timeline:
         self.small += point.small
         point.seconds = seconds
         self.ran += seconds
+        if isinstance(point.command, UseOptimizer):
+            self.repeats.clear()  # another one's step may not repeat
         self.branch = point.branch
         self.current = self.points[point.number] = self.branches[point.branch] = point
 
