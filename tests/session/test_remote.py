@@ -31,7 +31,7 @@ Start = Callable[[], tuple[RemoteSession, Heard]]
 
 def run(work: Awaitable[T]) -> T:
     async def bounded() -> T:
-        return await asyncio.wait_for(work, 30)
+        return await asyncio.wait_for(work, 60)
 
     return asyncio.run(bounded())
 

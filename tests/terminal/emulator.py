@@ -58,7 +58,7 @@ class Terminal:
         """Whether no update is half drawn."""
         return self.bytes.rfind(SYNCHRONIZED + b"h") <= self.bytes.rfind(SYNCHRONIZED + b"l")
 
-    def wait(self, wanted: str | Callable[[str], bool], timeout: float = 30) -> str:
+    def wait(self, wanted: str | Callable[[str], bool], timeout: float = 60) -> str:
         """Read until a text is on the screen, or a condition holds for what is; return the screen, wholly drawn.
 
         A cursor that blinks is drawn for ever: the time is that of the whole wait.
@@ -77,7 +77,7 @@ class Terminal:
         for key in keys:
             self.child.send(key)
 
-    def end(self, timeout: float = 30) -> int:
+    def end(self, timeout: float = 60) -> int:
         """Read until the program has ended; return its status, negative for a signal."""
         end = time.monotonic() + timeout
         while self.read(timeout):

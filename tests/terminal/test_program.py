@@ -170,7 +170,7 @@ def test_q_quits_at_once_while_a_factory_hangs(start: Callable[..., Terminal]) -
     terminal.wait("hanging in the factory")
     engine = engine_of(terminal)
     terminal.press("q")
-    assert terminal.end(timeout=5) == 0
+    assert terminal.end() == 0
     left_as_found(terminal, before, engine)
 
 

@@ -91,7 +91,7 @@ class Eyes:
                 )
 
         try:
-            await asyncio.wait_for(at_rest(), 20)
+            await asyncio.wait_for(at_rest(), 60)
         except TimeoutError:
             owed = [(name, panel.shown_request, panel.shown_stop) for name, panel in self.visible.items()]
             pytest.fail(f"it never comes to rest: stop {self.screen.queue.stop.number}, {owed}")
