@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import torch
 import xxhash
@@ -11,7 +13,12 @@ from torch import Tensor
 
 from gradstep.engine.reads import Reading, fetched, on_host, read
 
+_T = TypeVar("_T")
 _SKETCHED = 1024
+_BLOCK = 1 << 20
+"""Bytes that a thread compares at once."""
+_THREADS = 8
+"""The most threads that work on memory: about as many keep it busy."""
 _WORDS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
@@ -31,8 +38,38 @@ def same_bits(one: Tensor, other: Tensor) -> bool:
 
 
 def all_same_bits(pairs: Iterable[tuple[Tensor, Tensor]]) -> list[bool]:
-    """Return `same_bits` of each pair; what is on another device is compared there, and read all at once."""
-    return read(answers([same_there(one, other) for one, other in pairs]))
+    """Return `same_bits` of each pair: of large ones on several threads, on another device there, in one transfer."""
+    pairs, same = list(pairs), dict[int, bool]()
+    blocks = []
+    for place, (one, other) in enumerate(pairs):
+        if one.numel() >= _BLOCK and on_host(one) and _in_same_places(one, other):
+            same[place] = True
+            starts = range(0, one.nbytes, _BLOCK)
+            blocks += [(place, one.data_ptr() + i, other.data_ptr() + i, min(_BLOCK, one.nbytes - i)) for i in starts]
+
+    def compare(blocks: Iterable[tuple[int, int, int, int]], _thread: int) -> None:
+        for place, one, other, size in blocks:
+            same[place] = same[place] and not _memcmp(one, other, size)
+
+    on_threads(compare, blocks)
+    others = iter(read(answers([same_there(*pair) for place, pair in enumerate(pairs) if place not in same])))
+    return [same[place] if place in same else next(others) for place in range(len(pairs))]
+
+
+def on_threads(work: Callable[[Sequence[_T], int], object], blocks: Sequence[_T], few: int = 0) -> None:
+    """Work on blocks of memory, on as many threads as torch has.
+
+    Args:
+        work: called with the blocks of one thread, and the number of the thread.
+        blocks: the blocks.
+        few: the most blocks for which the calling thread alone is faster.
+    """
+    threads = min(torch.get_num_threads(), _THREADS) if len(blocks) > few else 1
+    if threads == 1:
+        work(blocks, 0)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(work, (blocks[place::threads] for place in range(threads)), range(threads)))
 
 
 def answers(found: Sequence[bool | Tensor]) -> Reading[list[bool]]:
@@ -57,13 +94,22 @@ def same_there(one: Tensor, other: Tensor) -> bool | Tensor:
         return tensor_bytes(one) == tensor_bytes(other)
     if not on_host(one):
         return (words(one) == words(other)).all()
-    if one.stride() == other.stride() and _is_solid(one):
+    if _in_same_places(one, other):
         return not _memcmp(one.data_ptr(), other.data_ptr(), one.nbytes)  # several times faster than torch.equal
     return torch.equal(words(one), words(other))
 
 
 _memcmp = ctypes.CDLL(None).memcmp
 _memcmp.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
+
+
+def _in_same_places(one: Tensor, other: Tensor) -> bool:
+    """Return whether two tensors are alike, and have each element at the same place in memory, without gaps."""
+    if one.layout is not torch.strided or one.is_nested or one.dtype != other.dtype or one.device != other.device:
+        return False
+    if one.shape != other.shape or one.stride() != other.stride():
+        return False
+    return _is_solid(one) and _is_solid(other)
 
 
 def _is_solid(tensor: Tensor) -> bool:

@@ -17,8 +17,8 @@ from gradstep.views.expiry import version_of
 
 LARGE = 1 << 18
 """Elements from which a norm is carried over to the next stop: checking it is then faster than computing it."""
-_SAMPLE = 1024
-"""Elements of a large tensor that are compared with those of the stop before."""
+_PLACES, _AT_EACH = 64, 16
+"""Places of a large tensor, and elements at each (a line of the cache), that are compared with the stop before."""
 
 
 class _Taken(NamedTuple):
@@ -84,7 +84,9 @@ class Norms:
 
 
 def _sample(tensor: Tensor) -> Tensor | None:
-    """Return evenly spread elements of a large tensor; None when computing its norm is as fast."""
+    """Return some elements of a large tensor, at evenly spread places; None when computing its norm is as fast."""
     if tensor.layout is not torch.strided or tensor.numel() < LARGE or tensor.is_meta or not tensor.is_contiguous():
         return None
-    return tensor.detach().view(-1)[:: tensor.numel() // _SAMPLE].clone()
+    return (
+        tensor.detach().as_strided((_PLACES, _AT_EACH), (tensor.numel() // _PLACES, 1), tensor.storage_offset()).clone()
+    )

@@ -12,7 +12,7 @@ from holding import Fused, hold
 from torch import Tensor, nn
 from travelling import Traveller
 
-from gradstep.engine.bits import same_bits
+from gradstep.engine.bits import all_same_bits, same_bits
 from gradstep.engine.state import images as images_room
 from gradstep.engine.state import memory as memory_room
 from gradstep.engine.state.images import Image, Images
@@ -139,6 +139,22 @@ def test_contents_change_places_with_their_copies(threads: int, monkeypatch: pyt
             assert (tensor == factor * i).all()
             assert (one.contents == i).all()
             assert (other.contents == 2 * i).all()
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_large_tensors_are_compared_to_their_last_byte(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    large = [torch.zeros(1_300_001) for _ in range(3)]
+    pairs = [(tensor, tensor.clone()) for tensor in (large[0], torch.zeros(3), *large[1:])]
+    assert all_same_bits(pairs) == [True] * 4
+    large[1][-1] = -0.0
+    assert all_same_bits(pairs) == [True, True, False, True]
+    assert all_same_bits([(large[0], large[2].double()), (large[0].view(1, -1), large[2]), *pairs[2:]]) == [
+        False,
+        False,
+        False,
+        True,
+    ]
 
 
 @pytest.fixture

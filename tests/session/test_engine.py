@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import platform
 import signal
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -19,7 +20,7 @@ from gradstep.values.views import Digest, GraphView, LookDigest, LookGraph, Look
 T = TypeVar("T")
 
 WORKLOADS = """
-import ctypes, gc, os, sys, time, weakref
+import ctypes, gc, os, resource, sys, time, weakref
 import torch
 from torch import nn
 from gradstep import Workload
@@ -82,6 +83,16 @@ def nothing():
 def reads():
     input("name? ")
     return small()
+
+def allocates():
+    def loss(model, batch):
+        for _ in range(2):
+            faults = -resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+            torch.ones(16 << 20)  # 64 MiB, freed at once
+            faults += resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        print("in freed memory:", faults < 1000)
+        return model(batch[0]).sum()
+    return small(loss)
 
 def leaves_a_cycle():
     class Knot:
@@ -183,6 +194,12 @@ def test_present_objects_are_frozen_and_those_of_an_earlier_load_collected(held:
     assert "left alone: True" in held.output
     assert held.run(held.all(Load("mlp", seed=0))) == []
     assert "let go" in held.output
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another malloc")
+def test_memory_that_a_phase_has_freed_is_used_again(held: Held, file: str) -> None:
+    assert held.run(held.all(Load(f"{file}:allocates"), Forward())) == []
+    assert "in freed memory: True" in held.output
 
 
 def test_what_a_phase_prints_comes_before_its_outcome(held: Held, file: str) -> None:

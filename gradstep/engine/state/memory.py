@@ -8,7 +8,6 @@ import time
 import weakref
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache
 from typing import TypeAlias
@@ -16,14 +15,14 @@ from typing import TypeAlias
 import torch
 from torch import Tensor, nn
 
+from gradstep.engine.bits import on_threads
+
 _LARGE = 4 << 20
 """Bytes from which a tensor has huge pages of its own: two of them."""
 _BLOCK = 256 << 10
 """Bytes that are swapped at once: the two blocks and a third between them fit into the cache of a core."""
 _FEW = 32
 """The most blocks that are swapped on one thread: starting more would take longer."""
-_THREADS = 8
-"""The most threads that swap: about as many keep the memory busy."""
 _SLAB = 8 << 20
 """Bytes of a slab, from which small tensors are cut."""
 _ALIGNED = 64
@@ -248,12 +247,7 @@ def swap_all(pairs: Iterable[tuple[Tensor, Tensor]]) -> None:
         for one, other in pairs
         for start in range(0, one.nbytes, _BLOCK)
     ]
-    threads = min(torch.get_num_threads(), _THREADS) if len(blocks) > _FEW else 1
-    if threads == 1:
-        _swap(blocks, 0)
-        return
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(_swap, (blocks[place::threads] for place in range(threads)), range(threads)))
+    on_threads(_swap, blocks, few=_FEW)
 
 
 def _swap(blocks: Iterable[tuple[int, int, int]], thread: int) -> None:
