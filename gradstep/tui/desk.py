@@ -158,6 +158,7 @@ class Desk(Screen[None], inherit_bindings=False):
         self.banner, self.prompt, self.footer = Banner(), PromptRow(), FooterRow()
         self.prompt.layout_name = appearance.layout
         self.panels: dict[str, Panel[Any]] = {name: make() for name, make in REGISTRY.items()}
+        self._of_kind: dict[type, Any] = {type(panel): panel for panel in self.panels.values()}
         self.model, self.why = self.panel(ModelPanel), self.panel(WhyPanel)
         self.log_panel, self.script_panel = self.panel(LogPanel), self.panel(ScriptPanel)
         self.output = self.panel(OutputPanel)
@@ -168,7 +169,8 @@ class Desk(Screen[None], inherit_bindings=False):
 
     def panel(self, kind: type[_SomePanel]) -> _SomePanel:
         """Return the panel of the given class."""
-        return next(panel for panel in self.panels.values() if isinstance(panel, kind))
+        found: _SomePanel = self._of_kind[kind]
+        return found
 
     @property
     def layout(self) -> Layout:

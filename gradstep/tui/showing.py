@@ -284,7 +284,7 @@ class Showing(Controller):
             self._clock.resume()
         # an engine that starts while nobody waits for it is not mentioned
         loading = bool(self._stages) and queue.busy and not queue.stop.number
-        mentioned = age >= _YOUNG and not loading
+        mentioned = bool(running) and age >= _YOUNG and not loading
         return Activity(
             running if mentioned else "",
             now - self._stages[0][1] if loading else age if mentioned else 0.0,

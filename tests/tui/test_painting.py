@@ -15,6 +15,7 @@ from textual.screen import Screen
 
 from gradstep.tui.render import textual_internals
 from gradstep.tui.render.textual_internals import RowsUpdate
+from gradstep.values.commands import Forward
 
 
 class Written:
@@ -83,6 +84,23 @@ def test_where_textual_has_other_names_stops_are_painted_in_the_ordinary_way(mon
             await running.until(written.whole)
             assert "b backward ●" in running.text()
             assert RowsUpdate not in written.kinds
+
+    asyncio.run(work())
+
+
+def test_time_that_passes_between_commands_redraws_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work() -> None:
+        async with stage() as running:
+            await running.press("f")
+            redrawn: list[str] = []
+            monkeypatch.setattr(running.screen.status, "redraw", lambda: redrawn.append("status"))
+            monkeypatch.setattr(running.screen.queue, "since", running.screen.queue.since - 10)
+            running.screen.showing.activity()
+            assert redrawn == []
+            running.screen.queue.running = Forward()
+            running.screen.showing.activity()
+            assert redrawn == ["status"]
+            running.screen.queue.running = None
 
     asyncio.run(work())
 

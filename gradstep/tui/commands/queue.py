@@ -180,8 +180,9 @@ class CommandQueue(Carrier):
         stale = self.mark is None or self.mark.commands != len(self.history)
         if stale and self.stop.number and self.history and not self.dead and not self.stop.script:
             try:
-                await asyncio.wait_for(self._wake.wait(), self._rest)
-                return
+                async with asyncio.timeout(self._rest):  # unlike `wait_for`, without another task
+                    await self._wake.wait()
+                    return
             except TimeoutError:
                 await self._take_digest()
         await self._wake.wait()
@@ -190,8 +191,9 @@ class CommandQueue(Carrier):
         """Wait for the next tick and queue what is played, unless a job is queued first."""
         left = self._beat + play.seconds - time.monotonic()
         if left > 0:
-            with suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), left)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await self._wake.wait()
                 return
         else:
             # yield at full speed, so that a key can stop it

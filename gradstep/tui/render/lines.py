@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 from rich.cells import cell_len as _cell_len
@@ -17,6 +17,10 @@ class Span(NamedTuple):
 
     text: str
     tone: str = "text"
+
+
+_span: Callable[[tuple[str, str]], Span] = partial(tuple.__new__, Span)
+"""As `Span(...)`, which calls a function of Python: hundreds are made at a stop."""
 
 
 @lru_cache(maxsize=512)
@@ -103,13 +107,9 @@ class Row:
     def __init__(self, width: int, here: bool = False) -> None:
         self.width = width
         self.here = here
-        self._spans: list[Span] = []
-        self._at = 0
-
-    @property
-    def at(self) -> int:
+        self.at = 0
         """The column after the last cell written."""
-        return self._at
+        self._spans: list[Span] = []
 
     @property
     def spans(self) -> tuple[Span, ...]:
@@ -118,37 +118,33 @@ class Row:
 
     def add(self, text: str, tone: str = "text") -> Row:
         """Append text."""
-        room = self.width - self._at
+        room = self.width - self.at
         if text and room > 0:
             cells = len(text) if text.isascii() else cell_len(text)
             if cells > room:
                 text = fit(text, room)
                 cells = cell_len(text)
-            self._put(text, tone, cells)
+            self.at += cells
+            if text[0] == " ":
+                # blanks get a span of their own: an SVG would drop them at the start of a text
+                inked = text.lstrip(" ")
+                self._spans.append(_span((text[: len(text) - len(inked)], tone)))
+                text = inked
+            if text:
+                self._spans.append(_span((text, tone)))
         return self
-
-    def _put(self, text: str, tone: str, cells: int) -> None:
-        self._at += cells
-        if text[0] == " ":
-            # blanks get a span of their own: an SVG would drop them at the start of a text
-            inked = text.lstrip(" ")
-            blanks = len(text) - len(inked)
-            self._spans.append(Span(text[:blanks], tone))
-            text = inked
-        if text:
-            self._spans.append(Span(text, tone))
 
     def to(self, column: int) -> Row:
         """Pad with blanks up to `column`."""
-        room = min(column, self.width) - self._at
+        room = min(column, self.width) - self.at
         if room > 0:
             self._spans.append(_blanks(room))
-            self._at += room
+            self.at += room
         return self
 
     def left(self, column: int, text: str, tone: str = "text", width: int | None = None) -> Row:
         """Write text from `column` on, cut to `width` cells."""
-        if column > self._at:
+        if column > self.at:
             self.to(column)
         return self.add(text if width is None else fit(text, width), tone)
 
@@ -156,13 +152,10 @@ class Row:
         """Write text right-aligned, ending before column `end`; cut to the room there is."""
         end = min(end, self.width)
         cells = len(text) if text.isascii() else cell_len(text)
-        if cells > end - self._at:
-            text = fit(text, end - self._at)
+        if cells > end - self.at:
+            text = fit(text, end - self.at)
             cells = cell_len(text)
-        self.to(end - cells)
-        if text:
-            self._put(text, tone, cells)
-        return self
+        return self.to(end - cells).add(text, tone)
 
     def line(self) -> Line:
         """Return the row, padded to its full width."""

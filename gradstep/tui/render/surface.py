@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from itertools import zip_longest
 from typing import ClassVar
 
 from rich.segment import Segment
+from rich.style import Style
 from textual import events
-from textual.geometry import Region
+from textual.geometry import Region, Size
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -17,12 +19,15 @@ from gradstep.tui.render.glyphs import ASCII, ascii_of
 from gradstep.tui.render.lines import Line, cell_len
 from gradstep.tui.render.tones import style
 
+_segment: Callable[[tuple[str, Style, None]], Segment] = partial(tuple.__new__, Segment)
+"""As `Segment(...)`, which calls a function of Python."""
+
 
 def strip_of(line: Line, width: int, ground: str, theme: str, ascii_only: bool = False) -> Strip:
     """Return a line as the strip that Textual paints, `width` cells wide."""
     ground = "here" if line.here else ground
-    written = ascii_of if ascii_only else str
-    segments = [Segment(written(text), style(tone, ground, theme)) for text, tone in line.spans]
+    spans = [(ascii_of(text), tone) for text, tone in line.spans] if ascii_only else line.spans
+    segments = [_segment((text, style(tone, ground, theme), None)) for text, tone in spans]
     cells = sum(map(cell_len, [text for text, _ in line.spans]))
     if cells < width:
         segments.append(Segment(" " * (width - cells), style("text", ground, theme)))
@@ -55,9 +60,9 @@ class Surface(Widget):
         """Draw again, and have the rows that differ painted with the next frame."""
         self.repaint(self.redrawn())
 
-    def redrawn(self) -> Sequence[int]:
-        """Draw again, and return the rows that differ from what is painted."""
-        width, height = self.size
+    def redrawn(self, size: Size | None = None) -> Sequence[int]:
+        """Draw again, and return the rows that differ from what is painted; pass `size` where it is known."""
+        width, height = size or self.size
         if width <= 0 or height <= 0:
             return ()
         lines = self.compose_lines(width, height)[:height]
@@ -81,9 +86,8 @@ class Surface(Widget):
         elif rows:
             self.refresh(*(Region(0, y, width, 1) for y in rows))
 
-    def strips(self, rows: Iterable[int]) -> list[Strip]:
-        """Return rows as strips; each strip is built once."""
-        width = self.size.width
+    def strips(self, rows: Iterable[int], width: int) -> list[Strip]:
+        """Return rows as strips, `width` cells wide; each strip is built once."""
         look = (self.app.theme, self.app.has_class(ASCII))
         return [self._strips.get(y) or self._strip(y, width, *look) for y in rows]
 
@@ -107,8 +111,9 @@ class Surface(Widget):
 
     def render_lines(self, crop: Region) -> list[Strip]:
         """Return painted rows, without what Textual's styles could add (border, tint): none is used here."""
-        strips = self.strips(range(crop.y, crop.bottom))
-        whole = crop.x == 0 and crop.right == self.size.width
+        width = self.size.width
+        strips = self.strips(range(crop.y, crop.bottom), width)
+        whole = crop.x == 0 and crop.right == width
         return strips if whole else [strip.crop(crop.x, crop.right) for strip in strips]
 
     def on_resize(self) -> None:

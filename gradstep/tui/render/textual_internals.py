@@ -60,14 +60,15 @@ def _paint_rows(screen: Screen[None], surfaces: Iterable[Surface]) -> None:
     for surface in surfaces:
         if surface not in seen:
             continue
-        changed = surface.redrawn()
+        region = seen[surface][0]
+        changed = surface.redrawn(region.size)
         if not changed:
             continue
         if not bare:
             surface.repaint(changed)
         else:
-            left, top, *_ = seen[surface][0]
-            rows += [PlacedRow(left, top + y, strip) for y, strip in zip(changed, surface.strips(changed), strict=True)]
+            strips = surface.strips(changed, region.width)
+            rows += [PlacedRow(region.x, region.y + y, strip) for y, strip in zip(changed, strips, strict=True)]
     if rows:
         screen.app._display(screen, RowsUpdate(rows))  # type: ignore[arg-type]  # asks only render_segments of an update
     elif not bare and screen.is_current and still:
