@@ -150,6 +150,7 @@ class Inspector:
         """Drop what was recorded of earlier phases: the workload is at another point of its history."""
         self.checker.forget()
         self._layers, self._norms = LayersViewer(self.held, lambda: self.waits()), Norms()
+        self._tensors.measures.forget()
 
     def aside(self, held: Held | None = None) -> Inspector:
         """Return an inspector for a past point: it shares the names and the selection, but no caches.
@@ -172,12 +173,15 @@ class Inspector:
         if self._expiry.expired(stop) or not self.stepper.pauses:
             # without a screen, the caller may have written to a tensor without a change of its version counter
             carried = self._expiry.follows and self.stepper.pauses and not self._past
-            self._norms, self._changed = self._norms.after(self.held.saved) if carried else Norms(), None
-            self._compared = None
-            if carried:  # taken right after the phase, together with its update
-                self._norms.take(self._layers.fresh)
+            if carried:
+                self._norms = self._norms.after(self.held.saved)
+                self._norms.take(self._layers.fresh)  # taken right after the phase, together with its update
+                self._tensors.measures.carry(self.held.saved, stop, self.held.point)
+            else:
+                self._norms = Norms()
+                self._tensors.measures.forget()
+            self._changed = self._compared = None
             self._layers.fresh = []
-            self._tensors.forget()
             self._differences.measures.forget()
 
         for request in requests:

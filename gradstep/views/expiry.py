@@ -1,11 +1,24 @@
-"""When cached measurements expire: at another stop, or when a tensor was written."""
+"""When cached measurements expire: at another stop, unless of a large tensor, or when a tensor was written."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import NamedTuple, TypeVar
+from weakref import ReferenceType, ref
+
+import torch
 from torch import Tensor
 
+from gradstep.engine.bits import all_same_bits
 from gradstep.engine.debuggee.loop import Point
 from gradstep.engine.held import Held
+from gradstep.engine.state.saved import Saved
+
+_K = TypeVar("_K")
+LARGE = 1 << 18
+"""Elements from which a measurement is carried over to the next stop: checking it is then faster than repeating it."""
+_PLACES, _AT_EACH = 64, 16
+"""Places of a large tensor, and elements at each (a line of the cache), that are compared with the stop before."""
 
 
 class Expiry:
@@ -36,3 +49,51 @@ class Expiry:
 def version_of(tensor: Tensor) -> int:
     """Return a tensor's version counter; 0 when it has none."""
     return 0 if tensor.is_inference() else tensor._version
+
+
+class Fingerprint(NamedTuple):
+    """What is needed to check whether a measurement of a tensor still holds."""
+
+    of: ReferenceType[Tensor]
+    """The tensor, as a weak reference: the id of a dead tensor may be reused."""
+    version: int
+    sample: Tensor | None
+    """Some of its elements; None where repeating the measurement is as fast."""
+
+
+def fingerprint_of(tensor: Tensor) -> Fingerprint:
+    """Return the fingerprint of a tensor as it is now."""
+    return Fingerprint(ref(tensor), version_of(tensor), _sample(tensor))
+
+
+def unwritten(fingerprints: Mapping[_K, Fingerprint], saved: Saved) -> list[_K]:
+    """Return the keys of the large tensors that the phase that `saved` was kept for has not written.
+
+    A phase can't write a tensor without a copy in `Saved`. The version counter and a thousand elements are checked as
+    well: a hook of the user's may do what no phase does.
+    """
+    if not saved.known:
+        return []
+    written = set(map(id, saved.copies.live))
+    samples: dict[_K, tuple[Tensor, Tensor]] = {}
+    for key, fingerprint in fingerprints.items():
+        tensor = fingerprint.of()
+        if (
+            tensor is None
+            or id(tensor) in written
+            or fingerprint.sample is None
+            or version_of(tensor) != fingerprint.version
+        ):
+            continue
+        sample = _sample(tensor)
+        if sample is not None:
+            samples[key] = sample, fingerprint.sample
+    return [key for key, same in zip(samples, all_same_bits(samples.values()), strict=True) if same]
+
+
+def _sample(tensor: Tensor) -> Tensor | None:
+    """Return elements at evenly spread places of a large tensor."""
+    if tensor.layout is not torch.strided or tensor.numel() < LARGE or tensor.is_meta or not tensor.is_contiguous():
+        return None
+    step = tensor.numel() // _PLACES
+    return tensor.detach().as_strided((_PLACES, _AT_EACH), (step, 1), tensor.storage_offset()).clone()

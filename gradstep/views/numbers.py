@@ -4,32 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import NamedTuple
-from weakref import ReferenceType, ref
 
-import torch
 from torch import Tensor
 
-from gradstep.engine.bits import all_same_bits
 from gradstep.engine.numbers.norms import norms_from, norms_there
 from gradstep.engine.reads import Reading
 from gradstep.engine.state.saved import Saved
-from gradstep.views.expiry import version_of
-
-LARGE = 1 << 18
-"""Elements from which a norm is carried over to the next stop: checking it is then faster than computing it."""
-_PLACES, _AT_EACH = 64, 16
-"""Places of a large tensor, and elements at each (a line of the cache), that are compared with the stop before."""
+from gradstep.views.expiry import Fingerprint, fingerprint_of, unwritten
 
 
 class _Taken(NamedTuple):
-    """A norm, and what is needed to check whether it still holds."""
-
-    of: ReferenceType[Tensor]
-    """The tensor, as a weak reference: the id of a dead tensor may be reused."""
     norm: float | None
-    version: int
-    sample: Tensor | None
-    """Some of its elements, when computing the norm takes long."""
+    fingerprint: Fingerprint
 
 
 class Norms:
@@ -56,37 +42,14 @@ class Norms:
     def take(self, known: Sequence[tuple[Tensor, float | None]]) -> None:
         """Take norms that were just computed elsewhere."""
         for tensor, norm in known:
-            self._known[id(tensor)] = _Taken(ref(tensor), norm, version_of(tensor), _sample(tensor))
+            self._known[id(tensor)] = _Taken(norm, fingerprint_of(tensor))
 
     def after(self, saved: Saved) -> Norms:
-        """Return those norms of large tensors that still hold after the phase that `saved` was kept for.
-
-        A phase can't write a tensor without a copy in `Saved`. The version counter and a thousand elements are checked
-        as well: a hook of the user's may do what no phase does.
-        """
+        """Return those norms of large tensors that still hold after the phase that `saved` was kept for."""
         later = Norms()
-        if saved.known:
-            written = set(map(id, saved.copies.live))
-            samples: dict[int, tuple[Tensor, Tensor]] = {}
-            for key, taken in self._known.items():
-                tensor = taken.of()
-                if tensor is None or key in written or taken.sample is None or version_of(tensor) != taken.version:
-                    continue
-                sample = _sample(tensor)
-                if sample is not None:
-                    samples[key] = sample, taken.sample
-            same = all_same_bits(samples.values())
-            later._known = {key: self._known[key] for key, holds in zip(samples, same, strict=True) if holds}
+        held = unwritten({key: taken.fingerprint for key, taken in self._known.items()}, saved)
+        later._known = {key: self._known[key] for key in held}
         return later
 
     def _knows(self, tensor: Tensor) -> bool:
-        return id(tensor) in self._known and self._known[id(tensor)].of() is tensor
-
-
-def _sample(tensor: Tensor) -> Tensor | None:
-    """Return some elements of a large tensor, at evenly spread places; None when computing its norm is as fast."""
-    if tensor.layout is not torch.strided or tensor.numel() < LARGE or tensor.is_meta or not tensor.is_contiguous():
-        return None
-    return (
-        tensor.detach().as_strided((_PLACES, _AT_EACH), (tensor.numel() // _PLACES, 1), tensor.storage_offset()).clone()
-    )
+        return id(tensor) in self._known and self._known[id(tensor)].fingerprint.of() is tensor

@@ -244,6 +244,16 @@ def test_statistics_of_a_large_tensor_end_at_the_chunk_at_which_a_command_waits(
         assert (view.due, view.statistics is None, asked) == (due, due, times)
 
 
+def test_statistics_of_a_large_tensor_hold_after_a_phase_that_has_not_written_it(measured: list[str]) -> None:
+    session, taken = session_of(width=512), []
+    for phase in (*LOOP, *LOOP):
+        session.execute(ACTS[phase])
+        measured.clear()
+        session.look(LookTensor(4, 4, bins=8))
+        taken.append(measured.count("statistics_of"))
+    assert taken == [1, 1, 1, 0, 0, 1, 1, 0], "at first the weight, then its gradient, then the weight that was stepped"
+
+
 def test_a_weight_written_before_its_update_is_measured_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layers, "_QUICK", 0)
     session = session_of()

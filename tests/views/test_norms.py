@@ -116,7 +116,7 @@ class Wide(torch.nn.Module):
         return x @ self.weight.t()
 
 
-def test_at_every_stop_of_a_screen_the_norms_are_those_of_the_tensors() -> None:
+def test_at_every_stop_of_a_screen_norms_and_statistics_are_those_of_the_tensors() -> None:
     held = gradstep.Workload(
         Wide(),
         loss=torch.nn.functional.mse_loss,
@@ -125,11 +125,13 @@ def test_at_every_stop_of_a_screen_the_norms_are_those_of_the_tensors() -> None:
     )
     session = Session(held)
     session.can_pause(lambda _: None, lambda: False)
+    session.show("weight")
     weight = session._inspector.held.parameters[0][1]
     inside = [Forward(), Into("backward"), Over(), Over(), Over(), Out(True), Step()]
     for command in [*inside, ZeroGrad(), *inside, Undo(1), Redo(1), Goto(2), Forward(), Backward()]:
         assert session.execute(command).ok
-        (view,) = session.look(LookModel())
+        view, shown = session.look(LookModel(), LookTensor(2, 2))
+        assert session._inspector.aside().look(session.stop.number, [LookTensor(2, 2)]) == (shown,)
         row = next(row for row in view.rows if row.kind == "parameter")
         assert row.norm == read(norms([weight]))[0]
         assert row.grad_norm == (None if weight.grad is None else read(norms([weight.grad]))[0])

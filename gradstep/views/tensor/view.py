@@ -35,7 +35,7 @@ class TensorViewer:
     """Makes views of the selected tensor; measurements are cached as long as nothing can have changed."""
 
     def __init__(self, waits: Waits = never) -> None:
-        self._measures = Measures(waits)
+        self.measures = Measures(waits)
 
     def view(
         self, held: Held, stop: int, selection: Selection | None, tensor: Tensor | None, look: LookTensor
@@ -70,7 +70,7 @@ class TensorViewer:
         chosen = cut(tensor.shape, selection.items)
         if any(len(part) == 0 for part in chosen.kept):
             return replace(base, shape=tuple(map(len, chosen.kept)), note="an empty slice: there is nothing to draw")
-        self._measures.refresh(stop, held.point)
+        self.measures.refresh(stop, held.point)
         framing, window = framed(base, chosen, look)
         own = side_of(held, selection.path, tensor)
         quantity: Quantity = "value" if own.past == "unknown" else look.quantity
@@ -82,7 +82,7 @@ class TensorViewer:
         sides = [own] if grad is None else [own, grad]
         statistics, windows, would = yield from gather(
             [
-                gather([self._measures.of(side, chosen, quantity, look) for side in sides]),
+                gather([self.measures.of(side, chosen, quantity, look) for side in sides]),
                 gather([window_of(side, window, quantity) for side in sides]),
                 _would(held, tensor, window if framing.kind == "vector" and quantity == "value" else None),
             ]
@@ -99,10 +99,6 @@ class TensorViewer:
             due=None in statistics,
             grad_gone=tensor.is_leaf and tensor.grad is None and was_there(held, f"{selection.path}.grad"),
         )
-
-    def forget(self) -> None:
-        """Forget what was measured."""
-        self._measures.forget()
 
 
 def framed(base: TensorView, chosen: Cut, look: LookTensor) -> tuple[TensorView, Plane]:
