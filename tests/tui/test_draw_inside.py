@@ -215,7 +215,7 @@ def test_everything_keeps_to_its_place(width: int, height: int) -> None:
 
 @pytest.mark.parametrize("width", [30, 46, 72])
 def test_source_says_all_of_why_there_is_no_line_on_as_many_rows_as_it_takes(width: int) -> None:
-    note = "Sequential: torch and gradstep run it, without a line of your code"
+    note = "Sequential: torch and gradstep run it, not a line of your code"
     rows = [text(line) for line in source.draw(SourceView(1, note=note), width, 8).lines]
     assert " ".join(row.strip() for row in rows) == note
     assert all(len(row) < width for row in rows)

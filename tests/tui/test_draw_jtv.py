@@ -124,7 +124,7 @@ def test_a_chain_that_has_no_room_leaves_its_product_and_a_sign(width: int) -> N
         assert [line for line in lines if line.startswith("  v = J₁ᵀ J₀ᵀ 1")] or height < 9
         whole = plain(jtv.draw(RELU, width, 60, 0).lines)
         assert drawing.cut == len(whole) - len(lines)
-        assert (f"{drawing.cut} more lines: m" in drawing.mark("m")) == (drawing.cut > 0)
+        assert (f"{drawing.cut} more line" in drawing.mark("m")) == (drawing.cut > 0)
 
 
 def test_every_input_has_its_row_and_the_cursor_is_on_the_one_seen() -> None:

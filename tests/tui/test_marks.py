@@ -61,7 +61,7 @@ def count(panel: Panel, lines: Sequence[str]) -> int:
 def marked(text: str) -> dict[str, int]:
     """Return the numbers of a mark by what stands with them."""
     found = {arrow: int(count.replace(",", "")) for arrow, count in re.findall(r"([↑↓←→]) ([\d,]+)", text)}
-    lines = re.search(r"(\d+) more lines", text)
+    lines = re.search(r"(\d+) more lines?", text)
     return found | ({"lines": int(lines[1])} if lines else {})
 
 

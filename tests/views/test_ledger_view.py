@@ -168,6 +168,31 @@ def test_a_phase_that_is_rolled_back_leaves_no_line():
     assert ledger(session).rows == before
 
 
+def test_at_each_node_of_a_stepped_backward_the_lines_add_up_to_what_is_in_grad() -> None:
+    session = session_of(nn.Sequential(nn.Linear(5, 4), nn.Linear(4, 3)), "1.weight")
+    ledger(session)
+    run(session, "forward", "backward", "step", "forward", "into backward")
+    counts = set()
+    while session.stop.position is not None:
+        view = ledger(session, 1, 2)
+        check_sums(view, held_of(session).tensor("1.weight").grad)
+        counts.add((view.state, *kinds(view)))
+        run(session, "over")
+    before = ("start", "backward", "step")
+    assert counts == {("stale", *before), ("x2, 1 used", *before, "backward")}
+    assert kinds(ledger(session, 1, 2)) == [*before, "backward"]
+
+
+def test_a_backward_that_is_stepped_before_anyone_looks_is_counted() -> None:
+    session = session_of(nn.Sequential(nn.Linear(5, 4), nn.Linear(4, 3)), "1.weight")
+    run(session, "forward", "into backward")
+    while not (view := ledger(session)).total:
+        run(session, "over")
+    assert [(row.kind, row.text) for row in view.rows] == [("earlier", "1 backward")]
+    run(session, "continue")
+    assert [(row.kind, row.text) for row in ledger(session).rows] == [("earlier", "1 backward")]
+
+
 def test_no_hook_is_left_behind():
     session, before = session_of(nn.Linear(5, 3)), torch.autograd._engine_run_backward
     ledger(session)

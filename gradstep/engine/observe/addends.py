@@ -71,6 +71,10 @@ class Addends:
         if event.gradient is not None:
             self._parts[self._names[event.leaf]].append(Amount.of(event.gradient, self._element(event.leaf)))
 
+    def so_far(self, name: str) -> tuple[Amount, ...]:
+        """Return what the running backward has added to a `.grad`; empty where that is not recorded."""
+        return tuple(self._parts.get(name, ()))
+
     def recorded(self, name: str) -> BackwardAddends | None:
         """Return what the last backward added to a `.grad` that it wrote; None where that was not recorded."""
         if name not in self._parts:

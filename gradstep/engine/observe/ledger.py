@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from torch import Tensor
@@ -23,7 +23,7 @@ class LedgerEntry(NamedTuple):
     """True when it was last cleared to zeros."""
 
 
-_NONE: frozenset[str] = frozenset()
+_NONE: Mapping[str, tuple[Amount, ...]] = {}
 _NEW, _FIRST, _FIRST_USED = LedgerEntry(), LedgerEntry(1), LedgerEntry(1, 1)
 
 
@@ -32,7 +32,7 @@ class Accounts(NamedTuple):
 
     entries: dict[str, LedgerEntry]
     lines: dict[str, tuple[AccountLine, ...]]
-    arrived: frozenset[str] = frozenset()
+    arrived: Mapping[str, tuple[Amount, ...]] = _NONE
     forgotten: bool = False
     """True where the account of a `.grad` without an entry is unknown."""
 
@@ -45,17 +45,21 @@ class Ledger:
         self._lines: dict[str, tuple[AccountLine, ...]] = {}
         self._forgotten = False
         """True after `forget`: what has no entry is unknown."""
-        self._arrived: set[str] = set()
-        """The parameters that the running backward has already added to."""
+        self._arrived: dict[str, tuple[Amount, ...]] = {}
+        """The parameters that the running backward has already added to, with its addends where they are recorded."""
 
     def forget(self) -> None:
         """Forget every account: until a `.grad` is cleared, or is None before a backward, its account is unknown."""
         self._entries, self._lines, self._forgotten = {}, {}, True
         self._arrived.clear()
 
-    def arrived(self, name: str) -> None:
+    def arrived(self, name: str, addends: tuple[Amount, ...] = ()) -> None:
         """Note that the running backward has added to `.grad`."""
-        self._arrived.add(name)
+        self._arrived[name] = addends
+
+    def running(self, name: str) -> int:
+        """Return 1 where the running backward has added to `.grad`, else 0: the entry does not count it yet."""
+        return name in self._arrived
 
     def backward(
         self,
@@ -74,7 +78,7 @@ class Ledger:
             forward: the number of the forward whose loss it came from.
             loss: the value of that loss.
         """
-        self._arrived.discard(name)
+        self._arrived.pop(name, None)
         if not fresh and self.is_unknown(name):
             self._lines.pop(name, None)
             return
@@ -94,7 +98,8 @@ class Ledger:
     def began(self, names: Sequence[str]) -> None:
         """Note that a backward wrote the `.grad` of several that had none, and that its addends are not recorded."""
         self._entries.update(dict.fromkeys(names, _FIRST))
-        self._arrived.difference_update(names)
+        for name in names if self._arrived else ():
+            self._arrived.pop(name, None)
         self._drop_lines(names)
 
     def step(self, names: Sequence[str]) -> None:
@@ -131,8 +136,15 @@ class Ledger:
         return self._forgotten and name not in self._entries
 
     def lines(self, name: str) -> tuple[AccountLine, ...]:
-        """Return the lines of a parameter since its `.grad` was last cleared; empty where they were not recorded."""
-        return self._lines.get(name, ())
+        """Return the lines of a parameter since its `.grad` was last cleared; empty where they were not recorded.
+
+        What the running backward has added comes last.
+        """
+        lines, addends = self._lines.get(name, ()), self._arrived.get(name, ())
+        added, _, zeroed = self.entry(name)
+        if not addends or (not lines and (added or zeroed or self.is_unknown(name))):
+            return lines
+        return (*lines, AccountLine("backward", addends, added + 1))
 
     def entry(self, name: str) -> LedgerEntry:
         """Return the entry of a parameter."""
@@ -151,24 +163,23 @@ class Ledger:
         """Return how many backwards a `.grad` holds, and how many of them a step has used."""
         if self.is_unknown(name):
             return "unknown"
-        entry = self.entry(name)
-        if name in self._arrived:
-            entry = entry._replace(added=entry.added + 1)
-        if not entry.added:
-            return "zero" if entry.zeroed else "given"
-        if entry.added == 1:
-            return "stale" if entry.used else "fresh"
-        return f"x{entry.added}, {entry.used} used" if entry.used else f"x{entry.added}"
+        added, used, zeroed = self.entry(name)
+        added += self.running(name)
+        if not added:
+            return "zero" if zeroed else "given"
+        if added == 1:
+            return "stale" if used else "fresh"
+        return f"x{added}, {used} used" if used else f"x{added}"
 
     def copy(self) -> Accounts:
         """Return a copy, for `restore`."""
-        arrived = frozenset(self._arrived) if self._arrived else _NONE
+        arrived = dict(self._arrived) if self._arrived else _NONE
         return Accounts(dict(self._entries), dict(self._lines), arrived, self._forgotten)
 
     def restore(self, accounts: Accounts) -> None:
         """Restore a copy."""
         self._entries, self._lines = dict(accounts.entries), dict(accounts.lines)
-        self._arrived, self._forgotten = set(accounts.arrived), accounts.forgotten
+        self._arrived, self._forgotten = dict(accounts.arrived), accounts.forgotten
 
 
 def _add_up(lines: tuple[AccountLine, ...], found: Amount) -> bool:

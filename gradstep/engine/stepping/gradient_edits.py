@@ -181,7 +181,7 @@ def _place_of(stop_place: StopPlace, target: Expression, scope: Scope) -> _EditT
         what = f"#{stop_place.number} has run, and has used what arrived"
         raise wrong(f"{line} can no longer be edited", what, "`undo` goes back before it ran; here, set node.out")
     if values is None:
-        what = f"#{stop_place.number} has not run: its outputs are known after it"
+        what = f"#{stop_place.number} has not run: its outputs appear once it has"
         raise wrong(f"{line} can't be edited yet", what, "`into` goes there; here, set node.in")
     if not values:
         name = stop_place.parameter or "a leaf"

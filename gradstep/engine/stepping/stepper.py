@@ -300,7 +300,7 @@ class Stepping:
         if ran:
             self.ran[number] = None
             if parameter and self.phase == "backward":
-                self._held.ledger.arrived(parameter)
+                self._held.ledger.arrived(parameter, self._held.addends.so_far(parameter))
 
     def reach(self, stop_place: StopPlace) -> None:
         """Note a place, and stop there where it should; called on the thread of the phase."""

@@ -53,8 +53,8 @@ class Drawing(NamedTuple):
         sides = (("↑", self.first), ("↓", self.below), ("←", self.left), ("→", self.right))
         hidden = " ".join(f"{arrow} {count:,}" for arrow, count in sides if count > 0)
         key = f": {larger}" if larger else ""
-        parts = [hidden + more if hidden else "", f"{self.cut} more lines{key}" if self.cut > 0 else ""]
-        return "  ".join(filter(None, parts))
+        lines = f"{self.cut} more line{'s' if self.cut > 1 else ''}{key}" if self.cut > 0 else ""
+        return "  ".join(filter(None, [hidden + more if hidden else "", lines]))
 
 
 def drawing_of(about: str, lines: list[Line], height: int, cut: int = 0) -> Drawing:

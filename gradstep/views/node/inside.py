@@ -52,7 +52,7 @@ def inside_view(held: Held, stop: int, stepping: Stepping, stop_place: StopPlace
 
 def _note(stop_place: StopPlace, stepping: Stepping) -> str:
     if stop_place.kind != "module" and stop_place.outputs is None:
-        return "it has not run yet: its outputs are known after it"
+        return "it has not run yet: its outputs appear once it has"
     if stop_place.compiled:
         return (
             "a compiled region runs as one operation: `torch.compiler.set_stance('force_eager')` runs it step by step"
@@ -192,14 +192,14 @@ def _no_line(held: Held, number: int) -> str:
     """Return why no line of the user's is known, of a node or, below 0, of what runs in a forward."""
     graph = held.graph() if number >= 0 else None
     if graph is None:
-        return "torch and gradstep run it, without a line of your code"
+        return "torch and gradstep run it, not a line of your code"
     if number in graph.leaves:
-        return "no line made it: it is a leaf of the graph, and accumulates into .grad"
+        return "a leaf of the graph, which accumulates into .grad and has no source line"
     if graph.lines is None:
         return "its line was not recorded: the Graph panel, or this one, must be shown during the forward"
     whole = "compute_loss(model, batch)" if held.workload.loss is None else "model(x)"
     call = whole if graph.calls[number] >= 0 or held.workload.loss is None else "loss(prediction, target)"
-    return f"torch's own code made it, in gradstep's call of {call}, without a line of your code"
+    return f"created inside torch, in gradstep's call of {call}, not by a line of your code"
 
 
 def _lines(stop: int, source: SourceLine, count: int, first: int) -> SourceView:

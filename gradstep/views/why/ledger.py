@@ -56,13 +56,14 @@ def _before(
 ) -> Iterator[LedgerRow]:
     """Yield the row that comes first; without lines, the only one."""
     entry = held.ledger.entry(element.name)
+    added = entry.added + held.ledger.running(element.name)
     if effects:
         if effects[0].line.kind == "backward":
             yield LedgerRow("start", "no .grad")
     elif element.parameter.grad is None:
         yield LedgerRow("start", "no backward yet")
-    elif entry.added:
-        text = f"{entry.added} backward{'s' if entry.added > 1 else ''}"
+    elif added:
+        text = f"{added} backward{'s' if added > 1 else ''}"
         yield LedgerRow("earlier", text, after=now, norm=norm, used=entry.used, note=NOT_RECORDED)
     else:
         word = "zero_grad" if entry.zeroed else "unknown" if held.ledger.is_unknown(element.name) else "given"
