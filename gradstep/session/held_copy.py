@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from msgspec.structs import replace
 
 from gradstep.engine.script.holding import Trained
+from gradstep.engine.yielding import Waits
 from gradstep.session.local import Session
 from gradstep.values import commands as cmd
 from gradstep.values.commands import Command
@@ -29,6 +30,7 @@ class HeldCopy:
         offload: True to keep the history of a model on a GPU in host memory.
         share: time budget of the history, see `Session`.
         waiting: called with the name of the op that a pause waits for.
+        waits: returns whether a message waits for the present look to end.
     """
 
     def __init__(
@@ -39,13 +41,14 @@ class HeldCopy:
         offload: bool,
         share: float,
         waiting: Callable[[str], None],
+        waits: Waits,
     ) -> None:
         self._keeper = trained.held.keeper
         self._random = self._keeper.capture()
         if trained.computed and trained.began is not None:  # its first forward draws what the script's has drawn
             self._keeper.restore(trained.began)
         self._session = Session(workload, history=history, history_offload=offload, history_time=share)
-        self._session.can_pause(waiting, lambda: self._interrupted)
+        self._session.can_pause(waiting, lambda: self._interrupted, waits)
         self._interrupted = False
         self._thread = threading.get_ident()
 

@@ -23,6 +23,7 @@ from gradstep.engine.script.stack import Stack
 from gradstep.engine.state.digest import digest, measured_on, state_size
 from gradstep.engine.stepping.stepper import Stepping
 from gradstep.engine.stepping.watchpoints import Watchpoints
+from gradstep.engine.yielding import Waits, YieldedError, always, never
 from gradstep.session.phase_stepper import PhaseStepper
 from gradstep.values.errors import GradstepError
 from gradstep.values.expressions import Expression, expression_line
@@ -80,7 +81,6 @@ from gradstep.views.training.timeline import timeline_view, with_inside
 from gradstep.views.why.inside import why_inside
 from gradstep.views.why.ledger import ledger_view
 from gradstep.views.why.view import why_view
-from gradstep.views.yielding import Waits, never
 from gradstep.workload import Workload
 
 _NODES = (LookNode, LookChain, LookContributions)
@@ -118,6 +118,8 @@ class Inspector:
         """What the tensor panel shows while nothing is selected: as last requested, or as set for a script."""
         self._opened: Selection | None = None
         """That, as a selection; resolved once for all views of one call of `look`."""
+        self._asked: set[Request] = set()
+        """What was requested at the present stop that needs a rerun which takes long."""
         self._tensors = TensorViewer(lambda: self.waits())
         self._differences = DifferenceViewer(lambda: self.waits())
         self._graphs = GraphViewer(held)
@@ -195,6 +197,8 @@ class Inspector:
         """Have the next phases recorded as the present requests need."""
         held = self.held
         first = held.recording.asked(stop, requests, held.quick)
+        if first:
+            self._asked.clear()
         if first and not any(isinstance(request, LookGraph) for request in requests):
             self._graphs.forget()
         if first and not self._nodes_shown:
@@ -277,11 +281,25 @@ class Inspector:
             self._compared = None
         return self._changed
 
+    def _rerun_waits(self, request: Request) -> Waits:
+        """Return what ends a rerun for a request.
+
+        The first request at a stop may come with a command, whose outcome must not wait for a rerun that takes long.
+        """
+        if self.waits is never or not self.stepper.reruns_long:
+            return never
+        if request in self._asked:
+            return self.waits
+        self._asked.add(request)
+        return always
+
     def _answer(self, stop: int, request: Request) -> Reading[View]:
         """Read the view for a request; a `NoView` with the reason if it can't be made."""
         try:
             view = self._view(stop, request)
             return (yield from view) if isinstance(view, Generator) else view
+        except YieldedError:
+            return NoView(stop, "it takes long, and a command goes first", due=True)
         except GradstepError as error:
             return NoView(stop, str(error))
         except Exception as error:
@@ -321,15 +339,15 @@ class Inspector:
             case LookOptimizer(points):
                 return optimizer_view(held, stop, self._selected, points)
             case LookNode():
-                return self._node_views.node(stop, request, self._stepping)
+                return self._node_views.node(stop, request, self._stepping, self._rerun_waits(request))
             case LookChain():
-                return self._node_views.chain(stop, request, self._stepping)
+                return self._node_views.chain(stop, request, self._stepping, self._rerun_waits(request))
             case LookContributions():
-                return self._node_views.contributions(stop, request, self._stepping)
+                return self._node_views.contributions(stop, request, self._stepping, self._rerun_waits(request))
             case LookInside():
                 stepping = self._stepping
                 if stepping is None or stepping.stop_place is None:
-                    return self._module_gradients.view(stop, request)
+                    return self._module_gradients.view(stop, request, self._rerun_waits(request))
                 return inside_view(held, stop, stepping, stepping.stop_place)
             case LookSource():
                 return source_view(

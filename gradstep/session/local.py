@@ -13,6 +13,7 @@ from gradstep.engine.debuggee.generators import RandomKeeper, seed_everything
 from gradstep.engine.held import Held
 from gradstep.engine.problems import problem_of
 from gradstep.engine.runner import Runner
+from gradstep.engine.yielding import Waits, never
 from gradstep.session.executor import Executor
 from gradstep.session.inspector import Inspector
 from gradstep.session.phase_stepper import PhaseStepper
@@ -67,7 +68,7 @@ class Session(PythonApi):
         self._dropped: weakref.finalize[[PhaseStepper], Session] | None = None
         self._waiting: Callable[[str], None] | None = None
         self._interrupted: Callable[[], bool] = lambda: False
-        self._waits: Callable[[], bool] = lambda: False
+        self._waits: Waits = never
         if isinstance(workload, str):
             problem = self.execute(cmd.Load(workload, 0 if seed is None else seed, device or "auto")).problem
             if problem is not None:
@@ -110,7 +111,7 @@ class Session(PythonApi):
         self,
         waiting: Callable[[str], None],
         interrupted: Callable[[], bool] = lambda: False,
-        waits: Callable[[], bool] = lambda: False,
+        waits: Waits = never,
     ) -> None:
         """Allow pauses: phases that took long the last time are observed from now on, so that they can be paused.
 

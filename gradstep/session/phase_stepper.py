@@ -27,6 +27,8 @@ T = TypeVar("T")
 
 LONG = 0.3
 """Seconds from which on a phase is long enough to pause."""
+NOTICED = 0.1
+"""Seconds that a key may wait for a rerun."""
 _MANY = 10_000
 """Nodes from which on hooking a backward may take longer than the backward."""
 _HOOKED = 1e-5
@@ -48,8 +50,8 @@ class PhaseStepper:
         self.breakpoints = Breakpoints()
         self.pauses = False
         """True where a user can press pause: long phases are then observed, so that they can be paused."""
-        self._long: dict[str, bool] = {}
-        """For each phase that ran uninterrupted, whether it was long enough to pause the last time."""
+        self._took: dict[str, float] = {}
+        """The seconds of each phase that ran uninterrupted, the last time."""
         self.waiting: Callable[[str], None] = lambda _: None
         """Called with the name of the op that a pause waits for."""
         self.notes: list[str] = []
@@ -85,12 +87,18 @@ class PhaseStepper:
                 return self.begin(act, "continue", ops=not self._pause.modules)
             inside = self.begin(act, "continue", ops=watched) if watched or name in self.pausable else self._run(act)
             if not inside and not watched:
-                self._long[name] = self._is_long(name, time.monotonic() - began)
+                self._took[name] = time.monotonic() - began
             return inside
         return self._run(act)
 
-    def _is_long(self, name: str, seconds: float) -> bool:
+    @property
+    def reruns_long(self) -> bool:
+        """True when running the last forward and backward again takes so long that a key must not wait for it."""
+        return sum(self._took.values()) > NOTICED
+
+    def _is_long(self, name: str) -> bool:
         """Return whether a phase took long, other than for so many nodes that hooking each would take even longer."""
+        seconds = self._took.get(name, 0.0)
         nodes = len(self._held.point.watched.numbers) if name == "backward" else 0
         return seconds > LONG and (nodes < _MANY or seconds > nodes * _HOOKED)
 
@@ -108,7 +116,7 @@ class PhaseStepper:
         A phase that never ran is not: it would run on a second thread, and if the user's code hangs there, no signal
         interrupts it as it does on the main thread.
         """
-        return tuple([name for name in ("forward", "backward") if self.pauses and self._long.get(name, False)])
+        return tuple([name for name in ("forward", "backward") if self.pauses and self._is_long(name)])
 
     def begin(self, act: cmd.Forward | cmd.Backward, kind: Kind, place: int = 0, ops: bool = True) -> bool:
         """Begin to step a phase; return True if it stopped inside. For the kind `place`, it runs to that place."""

@@ -20,6 +20,7 @@ from gradstep.engine.script.loop import ScriptLoop
 from gradstep.engine.script.loop_client import Wanted
 from gradstep.engine.script.main_thread import MainThread
 from gradstep.engine.script.program import Attached, Ended, Program, Runnable
+from gradstep.engine.yielding import Waits, never
 from gradstep.session.answers import answer, set_check
 from gradstep.session.held_copy import HeldCopy
 from gradstep.session.looking_back import LookingBack
@@ -79,6 +80,8 @@ class ScriptSession:
         self._stood = Stop()
         """The script's stop meanwhile."""
         self._number = 0
+        self.waits: Waits = never
+        """Returns whether a message waits for the present look to end."""
         self._opening = ""
         """What is shown while nothing is selected."""
         self._look_loss: LookLoss | None = None
@@ -271,7 +274,7 @@ class ScriptSession:
         trained = self.watch.trained(held)
         workload, notes = held_workload(trained, f"{self.stop.workload} (held)")
         self._stood = self.stop
-        self._holding = copy = HeldCopy(workload, trained, *self._history, self._on_waiting)
+        self._holding = copy = HeldCopy(workload, trained, *self._history, self._on_waiting, self.waits)
         copy.take_over(self.watch.breakpoints, None if self.watch.inspector is None else self.watch.inspector.selection)
         self.stop = copy.stop
         return "\n".join(filter(None, [before, notes]))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import time
+from contextlib import suppress
 from functools import partial
 
 from gradstep.tui.desk import Desk
 from gradstep.tui.keys.in_keys import view_in_keys
 from gradstep.tui.panels.bars.past import past_words
 from gradstep.tui.render.textual_internals import paint
-from gradstep.values.views import Request
+from gradstep.values.views import NoView, Request, View
 
 _LATE = 0.1
 """Seconds after which a panel says that it is loading."""
@@ -30,8 +30,10 @@ class Looking:
         """True while an answer is pending."""
         self._late = False
         """True once it is pending for `_LATE`, so that panels say so; until then they stay blank and do not flicker."""
-        self._slow: set[str] = set()
-        """The panels whose last view needed a rerun that took longer than that."""
+        self._left: set[str] = set()
+        """The panels whose view the engine has left for a later request, as it needs a rerun that takes long."""
+        self._asked: list[tuple[str, Request, int]] = []
+        """What panels lacked when the pending answer was requested, each with its stop."""
         for name, panel in screen.panels.items():
             panel.placeholder = partial(self._awaited, name)
 
@@ -45,7 +47,7 @@ class Looking:
 
     def prompt_requests(self) -> list[tuple[str, Request]]:
         """Return the requests to answer together with a command: without those that would delay its outcome."""
-        return [(name, request) for name, request in self.requests() if name not in self._slow]
+        return [(name, request) for name, request in self.requests() if name not in self._left]
 
     async def settled(self) -> None:
         """Wait until everything assigned is painted and no visible panel lacks a view."""
@@ -69,9 +71,14 @@ class Looking:
     def catch_up(self) -> None:
         """Ask for the views that visible panels lack, unless the outcome of a queued command is about to bring them.
 
-        A pending layout comes first: a panel that it hides may need a rerun of the whole phase.
+        A pending layout comes first: a panel that it hides may need a rerun of the whole phase. What became lacking
+        while an answer is pending ends such a rerun.
         """
-        if self._can_ask and not self._catching and not self._screen.queue.queued and self._lacking():
+        if self._catching:
+            if self._can_ask and any(each not in self._asked for each in self._lacking_there()):
+                self._asked = self._lacking_there()
+                self._screen.run_worker(self._hasten(), name="hasten")
+        elif self._can_ask and not self._screen.queue.queued and self._lacking():
             self._screen.rearrange()
             if self._screen.placed:
                 self._catching = True
@@ -109,6 +116,24 @@ class Looking:
             or panels[name].due
         ]
 
+    def _lacking_there(self) -> list[tuple[str, Request, int]]:
+        return [(name, request, self.moment_of(name)) for name, request in self._lacking()]
+
+    def take(self, name: str, request: Request, view: View) -> None:
+        """Assign a view to the panel that requested it, unless the engine has left it for a later request."""
+        if isinstance(view, NoView) and view.due:
+            self._left.add(name)
+            return
+        self._left.discard(name)
+        panel = self._screen.panels[name]
+        panel.assign(view_in_keys(view, self._screen.keyboard))
+        panel.shown_request, panel.shown_stop = request, view.stop
+
+    async def _hasten(self) -> None:
+        """Have the engine give up a rerun: any message that waits does, and this one requests nothing."""
+        with suppress(ConnectionError):
+            await self._screen.session.look(())
+
     async def _ask(self) -> None:
         screen = self._screen
         late = asyncio.get_running_loop().call_later(_LATE, self._say_loading)
@@ -116,21 +141,16 @@ class Looking:
             while self._screen.placed and (wanted := self._lacking()):
                 present, shown = screen.status.stop.number, self.moment_of(wanted[0][0])
                 wanted = [each for each in wanted if self.moment_of(each[0]) == shown]
-                wanted = [each for each in wanted if each[0] not in self._slow] or wanted
-                past = () if shown == present else (shown,)
-                began = time.monotonic()
+                wanted = [each for each in wanted if each[0] not in self._left] or wanted
+                past, self._asked = () if shown == present else (shown,), self._lacking_there()
                 views = await screen.session.look([request for _, request in wanted], *past)
-                reruns = {name for name, _ in wanted if screen.panels[name].reruns}
-                self._slow = self._slow | reruns if time.monotonic() - began > _LATE else self._slow - reruns
                 # a newer stop came with views requested when its command began: other panels may be visible now
                 if screen.status.stop.number != present or any(self.moment_of(name) != shown for name, _ in wanted):
                     continue
                 if any(view.stop != shown for view in views):
                     return  # a newer stop is about to be presented; it asks for what is still missing
                 for (name, request), view in zip(wanted, views, strict=True):
-                    panel = screen.panels[name]
-                    panel.assign(view_in_keys(view, screen.keyboard))
-                    panel.shown_request, panel.shown_stop = request, view.stop
+                    self.take(name, request, view)
                     self._caught_up(name)
                 # now, not with the next frame: this may complete the response to a key
                 paint(screen, [screen.panels[name].surface for name, _ in wanted])

@@ -9,7 +9,6 @@ from pathlib import Path
 from gradstep.tui.controllers.output import ScriptOutput
 from gradstep.tui.desk import Controller, Desk
 from gradstep.tui.keys import keymap
-from gradstep.tui.keys.in_keys import view_in_keys
 from gradstep.tui.looking import Looking
 from gradstep.tui.panels.bars.status import Activity, next_words
 from gradstep.tui.panels.log import LogRow, entries_of
@@ -233,10 +232,8 @@ class Showing(Controller):
             # `show` and others keep the stop: views taken of it before may be of another selection
             for panel in screen.panels.values():
                 panel.shown_stop = -1
-        for name, request, view in views:
-            panel = screen.panels[name]
-            panel.assign(view_in_keys(view, screen.keyboard))
-            panel.shown_request, panel.shown_stop = request, view.stop
+        for each in views:
+            self._looking.take(*each)
         self._open_on(stop.opening)
         screen.status.stop = screen.phases.stop = screen.position.stop = stop
         screen.mark_focus()

@@ -25,7 +25,7 @@ class Findable(FakeSession):
     slow = False
 
     async def look(self, requests):
-        if self.slow and isinstance(requests[0], LookFind):
+        if self.slow and any(isinstance(each, LookFind) for each in requests):
             await self.gate.wait()
         return await super().look(requests)
 

@@ -25,7 +25,7 @@ from gradstep.tui.layout.preferences import Appearance
 from gradstep.tui.panels.panel import Panel
 from gradstep.tui.screen import StepScreen
 from gradstep.values.commands import Load
-from gradstep.values.views import LookModel
+from gradstep.values.views import NoView
 from gradstep.values.views.graph import GraphView
 from gradstep.values.views.node import LookNode
 
@@ -244,18 +244,27 @@ def test_a_panel_that_the_next_layout_hides_is_not_asked_for(see, engine, monkey
 
 
 def test_a_view_that_takes_a_long_rerun_comes_after_what_a_command_did(see, engine, monkeypatch):
-    brought: list[Any] = []
-    run = engine.execute_and_look
+    asked: list[list[Any]] = []
+    run, look = engine.execute_and_look, engine.look
 
-    async def noted(command: Any, requests: Any) -> Any:
-        brought.append([type(each) for each in requests])
-        return await run(command, requests)
+    def left(requests: Any, views: Any) -> Any:
+        several = zip(requests, views, strict=True) if views else ()
+        return [NoView(view.stop, "", due=True) if isinstance(each, LookNode) else view for each, view in several]
 
-    monkeypatch.setattr(engine, "execute_and_look", noted)
-    monkeypatch.setattr("gradstep.tui.looking._LATE", -1.0)
+    async def leaving(command: Any, requests: Any) -> Any:
+        outcome, views = await run(command, requests)
+        asked.append([])
+        return outcome, left(requests, views)
+
+    async def noted(requests: Any, *more: Any) -> Any:
+        asked[-1].append([type(each) for each in requests])
+        return await look(requests, *more)
+
+    monkeypatch.setattr(engine, "execute_and_look", leaving)
+    monkeypatch.setattr(engine, "look", noted)
     assert "Jᵀ v" in see("f", "b", "J", "f", "b")
-    assert LookModel in brought[-1]
-    assert LookNode not in brought[-1]
+    again = [each for each in asked[-1] if LookNode in each]
+    assert again[0] == [LookNode], "requested once more, alone"
 
 
 @pytest.mark.parametrize("size", SIZES)

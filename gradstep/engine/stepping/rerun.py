@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stderr, redirect_stdout
+from typing import Any
 from warnings import catch_warnings, simplefilter
 
 import torch
@@ -20,10 +21,12 @@ from gradstep.engine.held import Held
 from gradstep.engine.observe.compiled import runs_once
 from gradstep.engine.observe.forward import Watched, watch_forward
 from gradstep.engine.observe.strays import find_strays
+from gradstep.engine.observe.stream import Consumer, ModuleEntered
 from gradstep.engine.state.aside import aside
 from gradstep.engine.state.saved import Saved, without_grads
 from gradstep.engine.stepping.backward_places import BackwardPlaces, Passes
 from gradstep.engine.stepping.stop_places import StopPlace
+from gradstep.engine.yielding import Waits, give_way, never
 from gradstep.values.errors import wrong
 from gradstep.values.views.inside import SourceLine
 
@@ -70,6 +73,7 @@ def backward_again(
     see: Callable[[StopPlace], None],
     passes: Passes = lambda *_: False,
     gathers: Callable[[int], bool] = lambda _: True,
+    waits: Waits = never,
 ) -> GraphRecord:
     """Run the backward of the last loss again, and call `see` at each place; return its graph, still alive.
 
@@ -80,32 +84,41 @@ def backward_again(
         see: called before and after each node, under `no_grad`.
         passes: returns True for places to skip: in a large graph most of the time goes into `see`.
         gathers: returns whether the addends of a node are collected, which keeps all of them in memory.
+        waits: called at each module and node; once it returns True, the rerun is given up.
 
     Raises:
         GradstepError: it can't be run again; the problem gives the reason.
+        YieldedError: it was given up.
     """
     if any(parameter._post_accumulate_grad_hooks for _, parameter in held.parameters):
         what = "a hook on a parameter runs when its gradient is there, and running it again could do anything"
         raise wrong("this backward is not run again", what, "step into it while it runs: `into backward`")
+
+    def yielding(*place: Any) -> bool:
+        give_way(waits)
+        return passes(*place)
+
     flows = held.point.flows
     if flows is not None:
         flows.refuse_elsewhere()
+    give_way(waits)
     with _as_it_began(held) as grad_mode, without_grads(held):
-        again, watched = _forward(held, grad_mode)
+        again, watched = _forward(held, grad_mode, waits=waits)
         if again.grad_fn is None:
             raise wrong("the loss has no graph", "nothing that it depends on requires grad")
         graph = record(again.grad_fn, watched.owners)
         find_strays(held, again.grad_fn)
         with (
             without_grads(held),
-            nullcontext((see, passes)) if flows is None else flows.around(see, passes) as (come, passed),
+            nullcontext((see, yielding)) if flows is None else flows.around(see, yielding) as (come, passed),
             BackwardPlaces(graph, lambda _: SourceLine(), held.kinds, held.names, come, passed, gathers).watch(),
         ):
             again.backward(retain_graph=not runs_once(graph.nodes))  # type: ignore[no-untyped-call]
+        give_way(waits)  # the user's code may have caught the error
     if not runs_once(graph.nodes):
         return graph
     with _as_it_began(held) as grad_mode, without_grads(held):
-        again, watched = _forward(held, grad_mode)
+        again, watched = _forward(held, grad_mode, waits=waits)
         assert again.grad_fn is not None
         return record(again.grad_fn, watched.owners)
 
@@ -123,10 +136,13 @@ def _forward(
     grad_mode: bool,
     around: Callable[[], AbstractContextManager[object]] = nullcontext,
     same: Callable[[Tensor, Tensor], bool] = same_bits,
+    waits: Waits = never,
 ) -> tuple[Tensor, Watched]:
     loss = held.point.loss
-    with watch_forward(held.paths, held.model) as watched, around(), torch.set_grad_enabled(grad_mode):
+    yields: Consumer = {ModuleEntered: lambda _: give_way(waits)}
+    with watch_forward(held.paths, held.model, more=[yields]) as watched, around(), torch.set_grad_enabled(grad_mode):
         again = held.compute(held.point.batch)
+    give_way(waits)  # the user's code may have caught the error
     if loss is None or not same(again, loss):
         what = f"run again from the same state, it gives another loss: {held.mark_unrepeatable()} keeps state"
         raise wrong("the forward does not repeat", f"{what} that can't be captured", _INSTEAD)

@@ -73,6 +73,7 @@ def serve_script(sock: socket.socket, history: int, offload: bool, share: float)
         history_offload=offload,
         history_time=share,
     )
+    session.waits = gate.waits
 
     def serve() -> None:
         gate.serve(session)

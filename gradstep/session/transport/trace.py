@@ -102,6 +102,7 @@ class _Screen:
         master, slave = pty.openpty()
         self._process, sock = start_screen(self._terminal, master)
         self._gate = Gate(sock, pause=self.session.pause)
+        self.session.waits = self._gate.waits
         self._redirected = Redirected(slave, (0, 1, 2))
         self._loop = self.session.attach(os.path.basename(frame.f_code.co_filename), frame, parts)
         self._serving = threading.Thread(target=self._serve, name="gradstep-session", daemon=True)

@@ -212,7 +212,6 @@ class ContributionsPanel(Panel[ContributionsView]):
         "after a complete backward, that backward is run once more for it. {choose} goes to the node in Graph."
     )
     shows = ContributionsView
-    reruns = True
     _AHEAD, _STRIDE = 60, 30
 
     def __init__(self) -> None:

@@ -164,7 +164,6 @@ class InsidePanel(Panel[InsideView]):
         "inputs of the module under the cursor of Model, for which that backward is run once more."
     )
     shows = InsideView
-    reruns = True
 
     def __init__(self) -> None:
         super().__init__("inside")

@@ -30,8 +30,6 @@ class Panel(Generic[ViewT]):
     """What the panel shows and how to read it; `{choose}` is the key of that id."""
     shows: ClassVar[type[Struct]] = NoView
     """The kind of view, the same as `ViewT`."""
-    reruns: ClassVar[bool] = False
-    """True when its view may need a rerun of the last phase."""
     keyboard = DEFAULT_KEYS
     """The key bindings, for texts that name keys."""
 

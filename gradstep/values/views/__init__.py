@@ -240,10 +240,14 @@ class StateView(Struct, frozen=True, tag=True):
 
 
 class NoView(Drawn, frozen=True, tag=True):
-    """A view that could not be made, and why; the panel shows the reason."""
+    """A view that could not be made, and why; the panel shows the reason.
+
+    With `due`, it was not made yet, as it takes long: request it again, after all others.
+    """
 
     stop: int
     why: str
+    due: bool = False
 
 
 View: TypeAlias = (

@@ -18,6 +18,7 @@ from gradstep.engine.debuggee.loop import Point
 from gradstep.engine.held import Held
 from gradstep.engine.stepping.rerun import backward_again
 from gradstep.engine.stepping.stop_places import StopPlace
+from gradstep.engine.yielding import Waits
 from gradstep.values.errors import GradstepError
 from gradstep.values.views.inside import InsideView, LookInside, Passed
 from gradstep.views.graph.naming import Naming
@@ -49,8 +50,12 @@ class ModuleGradients:
         self._held = held
         self._kept: tuple[Point, str, int, InsideView] | None = None
 
-    def view(self, stop: int, request: LookInside) -> InsideView:
-        """Return the gradients of a module's outputs and inputs, or why there are none."""
+    def view(self, stop: int, request: LookInside, waits: Waits) -> InsideView:
+        """Return the gradients of a module's outputs and inputs, or why there are none.
+
+        Raises:
+            YieldedError: `waits` returned True while the backward was rerun for them.
+        """
         record, point = self._held.graph(), self._held.point
         if record is None:
             return InsideView(stop, note="no graph yet: run `forward`, or step into it with `into`")
@@ -62,7 +67,7 @@ class ModuleGradients:
             what = "no gradient has flowed through it yet: run `backward`, or step into it with `into`"
             return self._headed(InsideView(stop, note=what), record, path, call)
         if self._kept is None or self._kept[0] is not point or self._kept[1:3] != (path, call):
-            self._kept = (point, path, call, self._headed(self._again(record, call), record, path, call))
+            self._kept = (point, path, call, self._headed(self._again(record, call, waits), record, path, call))
         return replace(self._kept[3], stop=stop)
 
     def _call(self, record: GraphRecord, request: LookInside) -> tuple[str, int] | str:
@@ -94,7 +99,7 @@ class ModuleGradients:
             view, module=Naming(self._held, record).title(path), call=number, calls=times if times > 1 else 0
         )
 
-    def _again(self, record: GraphRecord, call: int) -> InsideView:
+    def _again(self, record: GraphRecord, call: int, waits: Waits) -> InsideView:
         """Run the backward again and record what crosses the border of a call."""
         ends = {place for place in record.leaves if leaf_tensor(record.nodes[place]) in self._held.names}
         border = _border(record, call, ends)
@@ -114,7 +119,7 @@ class ModuleGradients:
 
         try:
             with torch.enable_grad():
-                backward_again(self._held, see, passes, lambda _: False)
+                backward_again(self._held, see, passes, lambda _: False, waits)
         except GradstepError as error:
             return InsideView(0, note=f"{error.problem.title}: {error.problem.what}")
         naming = Naming(self._held, record)

@@ -19,6 +19,7 @@ from gradstep.engine.reads import Reading
 from gradstep.engine.stepping.rerun import backward_again
 from gradstep.engine.stepping.stepper import Stepping
 from gradstep.engine.stepping.stop_places import StopPlace
+from gradstep.engine.yielding import Waits
 from gradstep.values.errors import GradstepError
 from gradstep.values.views.contributions import ContributionsView, LookContributions
 from gradstep.values.views.node import ChainView, LookChain, LookNode, NodeView
@@ -65,9 +66,9 @@ class NodeViews:
         self._kept, self._stopped = [], None
         self._viewer.forget()
 
-    def node(self, stop: int, request: LookNode, stepping: Stepping | None) -> Reading[NodeView]:
-        """Read the view of a node."""
-        seen = self._seen(self._wanted(request.number, request.path), stepping)
+    def node(self, stop: int, request: LookNode, stepping: Stepping | None, waits: Waits) -> Reading[NodeView]:
+        """Read the view of a node; a rerun for it ends with `YieldedError` once `waits` returns True."""
+        seen = self._seen(self._wanted(request.number, request.path), stepping, waits)
         if isinstance(seen, str):
             return NodeView(stop, note=seen)
         view = yield from self._viewer.view(
@@ -77,16 +78,18 @@ class NodeViews:
         view = replace(view, edits=seen.edits, call="" if here is None else here.call)
         return replace(view, note=seen.note) if seen.note else view
 
-    def chain(self, stop: int, request: LookChain, stepping: Stepping | None) -> ChainView:
+    def chain(self, stop: int, request: LookChain, stepping: Stepping | None, waits: Waits) -> ChainView:
         """Return the chain from the loss to a node."""
-        seen = self._seen(request.number, stepping)
+        seen = self._seen(request.number, stepping, waits)
         if isinstance(seen, str):
             return ChainView(stop, note=seen)
         return self._viewer.chain(stop, request, seen.record, seen.number, seen.norms)
 
-    def contributions(self, stop: int, request: LookContributions, stepping: Stepping | None) -> ContributionsView:
+    def contributions(
+        self, stop: int, request: LookContributions, stepping: Stepping | None, waits: Waits
+    ) -> ContributionsView:
         """Return the gradients added up at a node, or at the leaf of a parameter."""
-        seen = self._seen(self._wanted(request.number, request.path), stepping)
+        seen = self._seen(self._wanted(request.number, request.path), stepping, waits)
         if isinstance(seen, str):
             return ContributionsView(stop, note=seen)
         if seen.arrived is None:
@@ -122,7 +125,7 @@ class NodeViews:
             return f"the graph of the last loss has no operation of {path or 'the model'}"
         return f"the graph of the last loss does not lead to {path}: `why {path}.grad` shows why"
 
-    def _seen(self, number: int | str | None, stepping: Stepping | None) -> _Received | str:
+    def _seen(self, number: int | str | None, stepping: Stepping | None, waits: Waits) -> _Received | str:
         """Return what a node received, or why there is no node to show."""
         if isinstance(number, str):
             return number
@@ -142,7 +145,7 @@ class NodeViews:
             return self._inside(record, number, here, stepping)
         if not self._held.point.ran:
             return _Received(record, number, note=_NOTHING)
-        return self._by_rerun(record, number)
+        return self._by_rerun(record, number, waits)
 
     def _inside(self, record: GraphRecord, number: int, here: StopPlace | None, stepping: Stepping) -> _Received:
         if here is None or here.node is None or here.number != number:
@@ -163,7 +166,7 @@ class NodeViews:
         if self._stopped is not None and self._stopped[0] is gone:
             self._stopped = None
 
-    def _by_rerun(self, record: GraphRecord, number: int) -> _Received:
+    def _by_rerun(self, record: GraphRecord, number: int, waits: Waits) -> _Received:
         point = self._held.point
         self._kept = [(then, seen) for then, seen in self._kept if then is point]
         known = next((seen for _, seen in self._kept if seen.number == number), None)
@@ -184,7 +187,7 @@ class NodeViews:
 
         try:
             with torch.enable_grad():
-                seen.record = backward_again(self._held, see, passes, number.__eq__)
+                seen.record = backward_again(self._held, see, passes, number.__eq__, waits)
         except GradstepError as error:
             seen.note = f"{error.problem.title}: {error.problem.what}"
         self._kept = [*self._kept, (point, seen)][-_KEPT:]

@@ -14,11 +14,11 @@ from gradstep.engine.held import Held
 from gradstep.engine.numbers.readable import exact, part, real, stored
 from gradstep.engine.numbers.selection import Cut
 from gradstep.engine.reads import Reading, on_host
+from gradstep.engine.yielding import Waits, never, yielding
 from gradstep.values.views.tensor import Quantity, Statistics, Window
 from gradstep.views.tensor.plane import Plane
 from gradstep.views.tensor.statistics import chunks, statistics
 from gradstep.views.training.changes import before
-from gradstep.views.yielding import Waits, never, yielding
 
 Past = Literal["kept", "same", "none", "unknown"]
 

@@ -16,6 +16,7 @@ from gradstep.engine.numbers.selection import cut
 from gradstep.engine.reads import Reading, gather
 from gradstep.engine.state.registry import name_of
 from gradstep.engine.state.snapshot import Checkpoint
+from gradstep.engine.yielding import Waits, never
 from gradstep.values.errors import wrong
 from gradstep.values.expressions import name_line
 from gradstep.values.views.tensor import Between, LookPlace, LookTensor, Pair, PlaceView, Quantity, TensorView
@@ -23,7 +24,6 @@ from gradstep.views.tensor.before_after import BeforeAfter, window_of
 from gradstep.views.tensor.goto import place_between
 from gradstep.views.tensor.measures import Measures
 from gradstep.views.tensor.view import framed
-from gradstep.views.yielding import Waits, never
 
 Missing = Literal["", "first", "second"]
 

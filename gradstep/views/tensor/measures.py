@@ -8,10 +8,10 @@ from gradstep.engine.debuggee.loop import Point
 from gradstep.engine.numbers.selection import Cut
 from gradstep.engine.reads import Reading
 from gradstep.engine.state.saved import Saved
+from gradstep.engine.yielding import Waits, YieldedError, never
 from gradstep.values.views.tensor import LookTensor, Quantity, Statistics
 from gradstep.views.expiry import Fingerprint, fingerprint_of, unwritten, version_of
 from gradstep.views.tensor.before_after import BeforeAfter, statistics_of
-from gradstep.views.yielding import Waits, YieldedError, never
 
 _QUICK = 1 << 21
 """Elements up to which statistics take no longer than a frame: they are computed at once even in a hurry."""

@@ -13,13 +13,13 @@ from gradstep.engine.held import Held
 from gradstep.engine.numbers.readable import dtype_name, notes_on, why_not
 from gradstep.engine.numbers.selection import Cut, cut
 from gradstep.engine.reads import Reading, gather
+from gradstep.engine.yielding import Waits, never
 from gradstep.values.expressions import name_line
 from gradstep.values.views.tensor import LookTensor, Quantity, TensorView
 from gradstep.views.tensor.before_after import BeforeAfter, side_of, was_there, window_of
 from gradstep.views.tensor.measures import Measures
 from gradstep.views.tensor.plane import Plane, axes_of, plane_of
 from gradstep.views.why.formulas.find import would_give
-from gradstep.views.yielding import Waits, never
 
 
 @dataclass(frozen=True)

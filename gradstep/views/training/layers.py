@@ -14,11 +14,11 @@ from gradstep.engine.held import Held
 from gradstep.engine.numbers.norms import all_update_norms, has_norm
 from gradstep.engine.observe.forward import is_zeroing
 from gradstep.engine.reads import Reading, gather, on_host, read, scalars
+from gradstep.engine.yielding import Waits, YieldedError, never, yielding
 from gradstep.values.views.training import LayerRow, LayersView
 from gradstep.views.expiry import version_of
 from gradstep.views.numbers import Norms
 from gradstep.views.training.zeros import FunctionalZeros
-from gradstep.views.yielding import Waits, YieldedError, never, yielding
 
 _QUICK = 1 << 24
 """Elements up to which an update is measured right after its step: about 10 ms."""

@@ -84,7 +84,6 @@ class JtvPanel(Panel[NodeView]):
         "the loss. It is about the node that is stopped at, or the one under the cursor of Graph."
     )
     shows = NodeView
-    reruns = True
 
     def __init__(self) -> None:
         super().__init__("jtv")
