@@ -39,21 +39,22 @@ def same_bits(one: Tensor, other: Tensor) -> bool:
 
 def all_same_bits(pairs: Iterable[tuple[Tensor, Tensor]]) -> list[bool]:
     """Return `same_bits` of each pair: of large ones on several threads, on another device there, in one transfer."""
-    pairs, same = list(pairs), dict[int, bool]()
-    blocks = []
+    pairs, large, blocks = list(pairs), set[int](), []
     for place, (one, other) in enumerate(pairs):
         if one.numel() >= _BLOCK and on_host(one) and _in_same_places(one, other):
-            same[place] = True
+            large.add(place)
             starts = range(0, one.nbytes, _BLOCK)
             blocks += [(place, one.data_ptr() + i, other.data_ptr() + i, min(_BLOCK, one.nbytes - i)) for i in starts]
+    differing = set[int]()
 
     def compare(blocks: Iterable[tuple[int, int, int, int]], _thread: int) -> None:
         for place, one, other, size in blocks:
-            same[place] = same[place] and not _memcmp(one, other, size)
+            if place not in differing and _memcmp(one, other, size):
+                differing.add(place)
 
     on_threads(compare, blocks)
-    others = iter(read(answers([same_there(*pair) for place, pair in enumerate(pairs) if place not in same])))
-    return [same[place] if place in same else next(others) for place in range(len(pairs))]
+    others = iter(read(answers([same_there(*pair) for place, pair in enumerate(pairs) if place not in large])))
+    return [place not in differing if place in large else next(others) for place in range(len(pairs))]
 
 
 def on_threads(work: Callable[[Sequence[_T], int], object], blocks: Sequence[_T], few: int = 0) -> None:
