@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from threading import get_ident
 from typing import Any
 
@@ -18,6 +19,7 @@ from gradstep.engine.observe.compiled import Regions
 from gradstep.engine.observe.engine_calls import EngineCall
 from gradstep.engine.observe.functions import unobserved
 from gradstep.engine.observe.hooks import engine, forward, loop
+from gradstep.engine.observe.hooks.installed import Hook, Replacement
 from gradstep.engine.observe.stream import Consumer
 from gradstep.engine.observe.subscriptions import (
     HERE,
@@ -135,8 +137,19 @@ def _sync() -> None:
         _REGIONS.put(not _REGION_KINDS.isdisjoint(subscribed))
         needed = frozenset() if now[1] else frozenset(subscribed)
         if TABLE.installed != needed:
+            there, others = _split(needed)
+            grows = TABLE.installed is not None and TABLE.installed <= needed
             TABLE.installed = None  # until it is done: an interrupt may come at any line
-            for hook in _HOOKS:  # all: what a script has put back meanwhile is removed
-                hook.put(not hook.kinds.isdisjoint(needed))
+            for hook in () if grows else others:  # all: what a script has put back meanwhile is removed
+                hook.remove()
+            for hook in there:
+                hook.install()
             TABLE.installed = needed
         done = now
+
+
+@lru_cache(64)
+def _split(kinds: frozenset[type]) -> tuple[Sequence[Hook | Replacement], Sequence[Hook | Replacement]]:
+    """Return the hooks that emit kinds of events, and the others."""
+    there = [hook for hook in _HOOKS if not hook.kinds.isdisjoint(kinds)]
+    return there, [hook for hook in _HOOKS if hook not in there]

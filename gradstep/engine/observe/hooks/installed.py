@@ -15,14 +15,15 @@ class Hook:
         self._id = RemovableHandle(table).id
         """As torch's `register_...` numbers hooks; here once, for that takes longer than the rest."""
 
-    def put(self, there: bool) -> None:
-        """Install it, or remove it."""
-        if there:
-            self._always[self._id] = True
-            self._table[self._id] = self._hook
-        else:
-            self._table.pop(self._id, None)
-            self._always.pop(self._id, None)
+    def install(self) -> None:
+        """Install it where it is not there."""
+        self._always[self._id] = True
+        self._table[self._id] = self._hook
+
+    def remove(self) -> None:
+        """Remove it where it is there."""
+        self._table.pop(self._id, None)
+        self._always.pop(self._id, None)
 
 
 class Replacement:
@@ -33,17 +34,21 @@ class Replacement:
 
     def __init__(self, kinds: frozenset[type], owner: Any, name: str, ours: Any) -> None:
         self.kinds, self._owner, self._name, self._ours = kinds, owner, name, ours
+        self._names = vars(owner)
         self.own: Any = None
         """Torch's."""
         self._installed = False
 
-    def put(self, there: bool) -> None:
-        """Install it, or restore torch's."""
-        now = vars(self._owner).get(self._name)
-        if there and now is not self._ours and (not self._installed or now is self.own):
+    def install(self) -> None:
+        """Install it where it is not there."""
+        now = self._names.get(self._name)
+        if now is not self._ours and (not self._installed or now is self.own):
             self.own, self._installed = now, True
             setattr(self._owner, self._name, self._ours)
-        elif not there and now is self._ours:
+
+    def remove(self) -> None:
+        """Restore torch's, where ours is there."""
+        if self._names.get(self._name) is self._ours:
             self._installed = False
             if self.own is None:
                 delattr(self._owner, self._name)
