@@ -75,7 +75,7 @@ from gradstep.views.training.changes import Comparison, changed_names, changes_v
 from gradstep.views.training.compare import compare_view
 from gradstep.views.training.layers import LayersViewer
 from gradstep.views.training.loss import LossViewer
-from gradstep.views.training.model import model_view
+from gradstep.views.training.model import ModelViewer
 from gradstep.views.training.optimizer import optimizer_view
 from gradstep.views.training.timeline import timeline_view, with_inside
 from gradstep.views.why.inside import why_inside
@@ -122,6 +122,7 @@ class Inspector:
         """What was requested at the present stop that needs a rerun which takes long."""
         self._tensors = TensorViewer(lambda: self.waits())
         self._differences = DifferenceViewer(lambda: self.waits())
+        self._models = ModelViewer(held)
         self._graphs = GraphViewer(held)
         self._finds = FindViewer(held)
         self._layers = LayersViewer(held, lambda: self.waits())
@@ -184,6 +185,7 @@ class Inspector:
                 self._tensors.measures.forget()
             self._changed = self._compared = None
             self._layers.fresh = []
+            self._models.expire()
             self._differences.measures.forget()
 
         for request in requests:
@@ -309,7 +311,7 @@ class Inspector:
         held = self.held
         match request:
             case LookModel():
-                return model_view(held, stop, self._selected, self._changes(), self._norms)
+                return self._models.view(stop, self._selected, self._changes(), self._norms, request)
             case LookWhy(index):
                 return self._why(stop, index)
             case LookTensor(between=Between() as between) if self.timeline is not None:

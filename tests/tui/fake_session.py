@@ -169,7 +169,7 @@ class FakeSession:
         stop = self.stop.number
         match request:
             case LookModel():
-                return ModelView(stop, model_rows(self.selected), 203530)
+                return model_of(stop, model_rows(self.selected), 203530)
             case LookWhy():
                 sentence = f"{self.stop.phase or 'loading'} was stop {stop}."
                 return WhyView(stop, self.stop.phase, sentence, self.stop.torch, ("and a fact",))
@@ -188,6 +188,13 @@ class FakeSession:
             case LookNames():
                 return Names(stop, ("0.weight", "0.bias", "2.weight", "2.bias"), ("loss", "lr"), ("norm", "max"))
         return NoView(stop, "a fake session has no such view")
+
+
+def model_of(stop: int, rows: tuple[ModelRow, ...], parameters: int) -> ModelView:
+    """Return the view of a whole tree."""
+    depth = max(row.depth for row in rows)
+    place, path = next(((place, row.path) for place, row in enumerate(rows) if row.selected), (-1, ""))
+    return ModelView(stop, rows, parameters, depth=depth, selected=path, selected_row=place)
 
 
 def model_rows(selected: str = "") -> tuple[ModelRow, ...]:

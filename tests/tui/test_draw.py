@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from fake_session import FREED, model_rows, node_rows
+from fake_session import FREED, model_of, model_rows, node_rows
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
@@ -24,7 +24,6 @@ from gradstep.values.views import (
     LossPoint,
     LossView,
     ModelRow,
-    ModelView,
     WhyView,
 )
 from gradstep.values.views.graph import GraphView, NodeRow
@@ -94,7 +93,7 @@ def test_nothing_of_the_debuggee_can_move_the_cursor(name):
 
 # -- the drawing -----------------------------------------------------------------------------------------------------
 def test_model_draws_the_tree():
-    drawing = model.draw(ModelView(1, model_rows("2.weight"), 203530), 46, 11)
+    drawing = model.draw(model_of(1, model_rows("2.weight"), 203530), 46, 11)
     assert drawing.about == "203,530 parameters"
     assert plain(drawing.lines) == [
         "  module                shape    norm   .grad",
@@ -214,7 +213,7 @@ def draw_all(name: str, width: int, height: int):
     node = NodeRow(0, name, name, None, name, name, (), "│ " * 50 + "●")
     views = vector((1.0, math.nan), name=name, path=name, dtype=name, row_labels=(name[:20], "1"))
     news = why.News(WhyView(1, name, name, name, (name,)), notice=name)
-    yield model.draw(ModelView(1, rows, 3), width, height)
+    yield model.draw(model_of(1, rows, 3), width, height)
     yield graph.draw(GraphView(1, "alive", 1, 0, (node,)), width, height)
     yield tensor.draw(views, width, height)
     yield tensor.draw(matrix(((1.0, -2.0), (math.nan, math.inf))), width, height)
@@ -241,7 +240,7 @@ def test_nothing_breaks_or_overflows_whatever_the_names_and_the_size(name, size)
 
 def test_a_hundred_thousand_rows_are_drawn_by_the_window():
     rows = tuple(ModelRow("parameter", f"w{i}", f"w{i}", 1) for i in range(100_000))
-    drawing = model.draw(ModelView(1, rows, 1), 60, 10, first=99_000)
+    drawing = model.draw(model_of(1, rows, 1), 60, 10, first=99_000)
     assert len(drawing.lines) == 10
     assert "w99000" in text(drawing)
 
@@ -257,7 +256,7 @@ def test_the_hint_stays_beside_a_long_line_of_pytorch():
 
 def test_the_states_of_grad_stand_apart_from_the_shapes_on_a_narrow_screen():
     rows = (ModelRow("parameter", "weight", "0.weight", 1, "", (256, 784), norm=9.2, grad="x12, 11 used"),)
-    header, line = plain(model.draw(ModelView(1, rows, 200704), 34, 4).lines)[:2]
+    header, line = plain(model.draw(model_of(1, rows, 200704), 34, 4).lines)[:2]
     assert "256×784 x12, 11 used" in line
     assert line.index("x12") == header.index(".grad")
 
@@ -266,7 +265,7 @@ def test_the_states_of_grad_stand_apart_from_the_shapes_on_a_narrow_screen():
 def test_a_parameter_deep_in_the_tree_keeps_its_name(width):
     rows = [ModelRow("module", f"m{i}", ".".join(["m"] * i), i, "Block") for i in range(7)]
     rows.append(ModelRow("parameter", "weight", "m.weight", 7, "", (30522, 768), norm=96.841, grad="fresh"))
-    line = plain(model.draw(ModelView(1, tuple(rows), 3), width, 12).lines)[8]
+    line = plain(model.draw(model_of(1, tuple(rows), 3), width, 12).lines)[8]
     assert " weight " in line
     assert " 30522×768 " in line
 
@@ -275,7 +274,7 @@ def test_a_parameter_deep_in_the_tree_keeps_its_name(width):
 def test_a_mark_says_whether_the_tensor_or_its_grad_changed(width):
     after_backward = ModelRow("parameter", "weight", "w", 1, shape=(2,), norm=9.2, grad="fresh", grad_changed=True)
     after_step = ModelRow("parameter", "bias", "b", 1, shape=(2,), norm=9.2, grad="stale", changed=True)
-    rows = plain(model.draw(ModelView(1, (after_backward, after_step), 4), width, 4).lines)
+    rows = plain(model.draw(model_of(1, (after_backward, after_step), 4), width, 4).lines)
     assert " weight " in rows[1]
     assert rows[1].endswith(" fresh*")
     assert " bias* " in rows[2]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from fake_session import model_of
 from msgspec import structs
 from msgspec.structs import replace
 
@@ -11,7 +12,7 @@ from gradstep.tui.panels.bars.position import place_words, stack_row
 from gradstep.tui.panels.bars.status import Activity, phases
 from gradstep.tui.render.lines import Line
 from gradstep.values.outcomes import Stop
-from gradstep.values.views import ModelRow, ModelView
+from gradstep.values.views import ModelRow
 from gradstep.values.views.graph import NodeRow
 from gradstep.values.views.inside import Breakpoint, BreakpointsView, InsideView, Passed, Position, SourceView
 
@@ -138,7 +139,7 @@ def test_model_lights_what_runs_and_marks_breakpoints() -> None:
         ModelRow("module", "block", "block", 1, "Sequential"),
         ModelRow("module", "0", "block.0", 2, "Linear"),
     )
-    drawn = model.draw(ModelView(1, rows, 10), 50, 6, at=1, running="block.0", breakpoints=ROWS)
+    drawn = model.draw(model_of(1, rows, 10), 50, 6, at=1, running="block.0", breakpoints=ROWS)
     assert text(drawn.lines[3]).endswith("▶ here")
     assert "◌" in drawn.lines[3].plain[:2]
     assert not text(drawn.lines[2]).endswith("here")

@@ -13,7 +13,7 @@ from stage import Stage, stage
 from gradstep.session.local import Session
 from gradstep.session.transport.inline import InlineSession
 from gradstep.tui.panels.graph.panel import GraphPanel
-from gradstep.tui.panels.model import ModelPanel, selected_row
+from gradstep.tui.panels.model import ModelPanel
 from gradstep.values.commands import Command, line_of
 from gradstep.values.outcomes import Outcome
 from gradstep.values.views import Request, View
@@ -452,7 +452,7 @@ def test_the_cursor_of_model_comes_back_to_the_selection_when_the_phase_is_over(
         await s.press("colon")
         await s.type("show 2.weight")
         await s.press("enter")
-        selected = selected_row(model.view) if model.view is not None else -1
+        selected = model.view.selected_row if model.view is not None else -1
         assert model.at == selected >= 0
         await s.press("i", "space")
         assert model.at != selected

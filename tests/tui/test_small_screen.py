@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from fake_session import FakeSession
+from fake_session import FakeSession, model_of
 from msgspec.structs import replace
 from stage import stage
 
@@ -19,7 +19,7 @@ from gradstep.tui.render.lines import cell_len, fit_middle, plain
 from gradstep.values.commands import Print
 from gradstep.values.expressions import Name
 from gradstep.values.outcomes import Outcome, Stop
-from gradstep.values.views import ModelRow, ModelView, WhyView
+from gradstep.values.views import ModelRow, WhyView
 from gradstep.values.views.graph import GraphView, NodeRow
 
 SMALL = (80, 24)
@@ -32,7 +32,7 @@ def run(test):
 def test_buffers_of_a_batch_norm_are_told_apart():
     names = ["running_mean", "running_var", "num_batches_tracked"]
     rows = tuple(ModelRow("buffer", name, f"norm.{name}", 2, "", (6,), "float32", "cpu", 0.059) for name in names)
-    lines = plain(model.draw(ModelView(1, (ModelRow("module", "Cnn", "", 0, "Cnn"), *rows), 363), 34, 12).lines)
+    lines = plain(model.draw(model_of(1, (ModelRow("module", "Cnn", "", 0, "Cnn"), *rows), 363), 34, 12).lines)
     assert len({line.split()[0] for line in lines[2:5]}) == 3
     assert any("mean" in line for line in lines)
     assert any("_var" in line for line in lines)
@@ -136,7 +136,7 @@ def test_the_state_of_a_buffer_keeps_to_its_column():
         ModelRow("buffer", "mean", "m", 1, "", (2,)),
     )
     for width in (34, 46, 100):
-        header, weight, buffer = plain(model.draw(ModelView(1, rows, 2), width, 3).lines)
+        header, weight, buffer = plain(model.draw(model_of(1, rows, 2), width, 3).lines)
         assert header.index(".grad") == weight.index("none") == buffer.index("buffer")
         assert buffer.endswith("buffer")
 

@@ -24,7 +24,7 @@ from gradstep.views.graph.view import GraphViewer
 from gradstep.views.tensor.before_after import side_of
 from gradstep.views.training.changes import changed_names, changes_view, compared
 from gradstep.views.training.loss import LossViewer
-from gradstep.views.training.model import model_view
+from gradstep.views.training.model import ModelViewer
 from gradstep.views.why.view import why_view
 from gradstep.workload import Workload
 
@@ -54,7 +54,7 @@ def why(held: Held) -> WhyView:
 
 
 def rows(held: Held, selected: str = "") -> dict[str, ModelRow]:
-    return {row.path: row for row in read(model_view(held, 1, selected, changed_names(compared(held)))).rows}
+    return {row.path: row for row in read(ModelViewer(held).view(1, selected, changed_names(compared(held)))).rows}
 
 
 # -- model rows and numbers --------------------------------------------------------------------------------------------
@@ -63,7 +63,7 @@ def test_rows_follow_the_tree_and_name_what_is_shared_and_frozen() -> None:
     model[2].weight = model[0].weight
     model[3].bias.requires_grad_(False)
     held = run(hold(model), F)
-    found = read(model_view(held, 3, "3.weight", changed_names(compared(held))))
+    found = read(ModelViewer(held).view(3, "3.weight", changed_names(compared(held))))
     assert [row.path for row in found.rows] == [
         *("", "0", "0.weight", "0.bias"),
         *("1", "1.weight", "1.bias", "1.running_mean", "1.running_var", "1.num_batches_tracked"),
@@ -97,7 +97,7 @@ def test_a_row_of_one_element_has_its_value() -> None:
     model = nn.BatchNorm1d(2)
     model.scale = nn.Parameter(torch.tensor(-0.00113))
     held = hold(model)
-    rows = {row.name: row for row in read(model_view(held, 1, "", changed_names(compared(held)))).rows}
+    rows = {row.name: row for row in read(ModelViewer(held).view(1, "", changed_names(compared(held)))).rows}
     assert rows["scale"].value == pytest.approx(-0.00113)
     assert rows["num_batches_tracked"].value == 0
     assert rows["weight"].value is None

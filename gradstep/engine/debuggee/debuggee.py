@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import torch
@@ -73,6 +74,8 @@ class Debuggee:
         self.owned = frozenset(name for name, _ in self.model.named_parameters())
         """The names of the model's own parameters; the optimizer may have more."""
         self.buffer_slots = list(_buffer_slots(named))
+        self._slots = [module._buffers for module in self.modules if not isinstance(module, torch.jit.ScriptModule)]
+        self._slots_told = [*chain.from_iterable(self._slots)]
         self._buffers_told = {(id(slots), key) for _, slots, key in self.buffer_slots}
         self.renormalised = list(_written_in_forward(self.model))
         self._user_forward = workload.loss is None or not all(map(is_torchs_module, self.modules))
@@ -113,7 +116,11 @@ class Debuggee:
 
     def late_buffers(self) -> list[str]:
         """Return the buffers registered since the workload was built, each once; they are not part of the state."""
-        found = []
+        found: list[str] = []
+        names = [*chain.from_iterable(self._slots)]
+        if names == self._slots_told:
+            return found
+        self._slots_told = names
         for module in self.modules:
             if isinstance(module, torch.jit.ScriptModule):
                 continue

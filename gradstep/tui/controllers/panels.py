@@ -263,7 +263,9 @@ class Panels(Controller):
         self.settle()
 
     def _select(self) -> None:
-        """Select what Model's cursor is on."""
+        """Select what Model's cursor is on, once it is there."""
+        if self.screen.model.sought:
+            return
         self.settle()
         if self.screen.model.chosen:
             self.queue.put(command_job(show_of(self.screen.model.chosen)))

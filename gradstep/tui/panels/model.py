@@ -8,7 +8,7 @@ from gradstep.tui.panels.actions import Actions
 from gradstep.tui.panels.breakpoints import mark_of, of_part
 from gradstep.tui.panels.panel import Panel
 from gradstep.tui.render.copying import Copied
-from gradstep.tui.render.drawing import GUTTER, Drawing, cursor, empty, widest, window
+from gradstep.tui.render.drawing import GUTTER, Drawing, cursor, empty, unknown, widest, window
 from gradstep.tui.render.lines import Line, Row, clean, fit_middle, fit_parts, text_line
 from gradstep.values import numbers
 from gradstep.values.commands import Break
@@ -39,27 +39,28 @@ def draw(
     if view is None:
         return empty(width, height, "No model yet: it appears once it is built.")
     about = numbers.count(view.parameters, "parameter" if width >= _NARROW else "param")
-    here = at if at >= 0 else selected_row(view)
-    foot = height >= 6 and width >= 20 and 0 <= here < len(view.rows)
-    start, end = window(len(view.rows), first, height - 1 - foot)
-    shown = view.rows[start:end]
-    columns = _Columns(shown, width, max((row.depth for row in view.rows), default=0))
-    lines = [columns.header()]
-    branches = branches_of(view.rows, start, end)
-    lines += [
-        columns.line(row, branch, start + i == here, row.path == running, of_part(breakpoints, row))
-        for i, (row, branch) in enumerate(zip(shown, branches, strict=True))
-    ]
+    here = at if at >= 0 else view.selected_row
+    foot = height >= 6 and width >= 20 and 0 <= here < view.total
+    start, end = window(view.total, first, height - 1 - foot)
+    known = range(max(start, view.first), min(end, view.first + len(view.rows)))
+    shown = [view.rows[place - view.first] for place in known]
+    columns = _Columns(shown, width, view.depth)
+    branches = branches_of(view, known)
+    drawn = {
+        place: columns.line(row, branch, place == here, row.path == running, of_part(breakpoints, row))
+        for place, row, branch in zip(known, shown, branches, strict=True)
+    }
+    lines = [columns.header(), *(drawn.get(place) or unknown(width, place == here) for place in range(start, end))]
     if foot:
-        lines += [Line()] * (height - 1 - len(lines)) + [
-            text_line(describe(view.rows[here], width - GUTTER - 1), width, "dim")
-        ]
-    return Drawing(about, lines[: max(height, 0)], len(view.rows), start, end - start)
+        row = row_at(view, here)
+        text = "" if row is None else describe(row, width - GUTTER - 1)
+        lines += [Line()] * (height - 1 - len(lines)) + [text_line(text, width, "dim")]
+    return Drawing(about, lines[: max(height, 0)], view.total, start, end - start)
 
 
-def selected_row(view: ModelView) -> int:
-    """Return the selected row, -1 for none."""
-    return next((i for i, row in enumerate(view.rows) if row.selected), -1)
+def row_at(view: ModelView, place: int) -> ModelRow | None:
+    """Return a row of the tree; None for one outside of the view's window."""
+    return view.rows[place - view.first] if view.first <= place < view.first + len(view.rows) else None
 
 
 def describe(row: ModelRow, room: int = 1 << 20) -> str:
@@ -79,13 +80,14 @@ def describe(row: ModelRow, room: int = 1 << 20) -> str:
     return fit_parts([clean(part) for part in parts if part], room)
 
 
-def branches_of(rows: Sequence[ModelRow], start: int, end: int) -> list[str]:
-    """Return the tree lines before the names of rows `start` to `end`, like `tree`."""
-    later: set[int] = set()
+def branches_of(view: ModelView, places: range) -> list[str]:
+    """Return the tree lines before the names of rows in the view's window, like `tree`."""
+    later = set(view.later)
     branches: list[str] = []
-    for i in range(len(rows) - 1, start - 1, -1):
-        depth, module = rows[i].depth, rows[i].kind == "module"
-        if i < end:
+    for place in range(view.first + len(view.rows) - 1, places.start - 1, -1):
+        row = view.rows[place - view.first]
+        depth, module = row.depth, row.kind == "module"
+        if place in places:
             above = "".join("│ " if level in later else "  " for level in range(1, min(depth, 40)))
             own = ("├ " if depth in later else "└ ") if module else "  "
             branches.append(above + own if depth else "")
@@ -179,10 +181,13 @@ class ModelPanel(Panel[ModelView]):
         "tensor itself, after a state its .grad."
     )
     shows = ModelView
+    _AHEAD, _STRIDE = 60, 30
 
     def __init__(self) -> None:
         super().__init__("model")
         self.at = -1
+        self.sought = ""
+        """The path of the row that the cursor moves to once that has arrived; else empty."""
         self._lit: str | None = None
         """The path of the module or parameter stopped at; None between phases and outside the model."""
         self._stop = -1
@@ -205,19 +210,23 @@ class ModelPanel(Panel[ModelView]):
         self._stop = stop.number
 
     def request(self) -> Request:
-        """Return the request for its view."""
-        return LookModel()
+        """Return the request for the visible rows and some more, in strides, so that not every move needs another."""
+        first = max(0, self.first - self._AHEAD) // self._STRIDE * self._STRIDE
+        return LookModel(0 if self.sought else first, self.body + 2 * self._AHEAD + self._STRIDE, self.sought)
 
     def update(self, view: ModelView, before: ModelView | None) -> None:
-        """Move the cursor to a new selection, and to where a phase is stopped."""
-        chosen = selected_row(view)
+        """Move the cursor to a new selection, to where a phase is stopped, and to the row it was to move to."""
         left, self._left = self._left, False
-        if before is None or selected_row(before) != chosen or (left and chosen >= 0):
-            self.at = chosen
-            self._reveal()
+        moves = before is None or before.selected_row != view.selected_row or (left and view.selected_row >= 0)
+        if moves:
+            self.at = view.selected_row
+        if self.sought and view.near == self.sought:
+            self.sought, moves = "", True
+            self.at = view.at if view.at >= 0 else self.at
         if self._arrived:
-            self._arrived = False
-            self.at = next((i for i, row in enumerate(view.rows) if row.path == self._lit), self.at)
+            self._arrived, moves = False, True
+            self._seek(self._lit)
+        if moves:
             self._reveal()
 
     @property
@@ -237,13 +246,14 @@ class ModelPanel(Panel[ModelView]):
     def move(self, rows: int) -> None:
         """Move the cursor."""
         if self.view is not None and self.view.rows:
-            self.at = max(0, min(max(self.at, 0) + rows, len(self.view.rows) - 1))
+            self.at = max(0, min(max(self.at, 0) + rows, self.view.total - 1))
+            self.sought = ""
             self._reveal()
 
     def click_row(self, row: int) -> None:
         """Move the cursor to the row."""
-        if self.view is not None and 0 <= row - 1 + self.first < len(self.view.rows):
-            self.at = row - 1 + self.first
+        if self.view is not None and 0 <= row - 1 + self.first < self.view.total:
+            self.at, self.sought = row - 1 + self.first, ""
 
     def press(self, key: str, actions: Actions) -> bool:
         """Select the parameter or buffer under the cursor, toggle a breakpoint there, or edit it."""
@@ -262,35 +272,45 @@ class ModelPanel(Panel[ModelView]):
 
     @property
     def here(self) -> ModelRow | None:
-        """The row under the cursor; None for none."""
-        return self.view.rows[self.at] if self.view is not None and 0 <= self.at < len(self.view.rows) else None
+        """The row under the cursor; None for none, or until it arrives."""
+        return row_at(self.view, self.at) if self.view is not None else None
 
     @property
     def chosen(self) -> str:
         """The path of the parameter or buffer under the cursor if it is not selected yet, else empty."""
         row = self.here
-        return "" if row is None or row.kind == "module" or row.selected else row.path
+        return "" if row is None or self.sought or row.kind == "module" or row.selected else row.path
 
     @property
     def selected(self) -> str:
         """The path of the selected parameter or buffer; empty for none."""
-        place = selected_row(self.view) if self.view is not None else -1
-        return self.view.rows[place].path if self.view is not None and place >= 0 else ""
+        return self.view.selected if self.view is not None else ""
 
     @property
     def pointed(self) -> str:
-        """The path of the row under the cursor; empty for the whole model."""
-        return self.here.path if self.here is not None else ""
+        """The path of the row under the cursor, or of the one it is to move to; empty for the whole model."""
+        return self.sought or (self.here.path if self.here is not None else "")
 
     def point(self, path: str) -> bool:
-        """Move the cursor to a module, parameter or buffer; return whether it moved."""
-        rows = self.view.rows if self.view is not None and path else ()
-        place = next((i for i, row in enumerate(rows) if row.path == path), self.at)
-        moved, self.at = place != self.at, place
-        if moved:
+        """Move the cursor to a module, parameter or buffer; return whether it moves."""
+        before = self.at, self.sought
+        self._seek(path or None)
+        moves = before != (self.at, self.sought)
+        if moves:
             self._reveal()
             self.redraw()
-        return moved
+        return moves
+
+    def _seek(self, path: str | None) -> None:
+        """Move the cursor to a row: at once if it is in the view, else when the view that has it arrives."""
+        view = self.view
+        if view is None or path is None:
+            return
+        place = next((place for place, row in enumerate(view.rows, view.first) if row.path == path), -1)
+        if place >= 0 or not path:
+            self.at, self.sought = max(place, 0), ""
+        elif len(view.rows) < view.total:
+            self.sought = path
 
     def copied(self) -> Copied | None:
         """Return the path of the row under the cursor."""

@@ -78,6 +78,11 @@ def cursor(row: Row, here: bool) -> Row:
     return row.add("▶", "now") if here else row
 
 
+def unknown(width: int, here: bool) -> Line:
+    """Return a row that has not arrived yet."""
+    return cursor(Row(width, here), here).left(GUTTER + 1, "…", "dim").line()
+
+
 def window(total: int, first: int, height: int) -> tuple[int, int]:
     """Return the half-open range of visible rows, `first` adjusted so that the window is full."""
     first = max(0, min(first, total - height))

@@ -25,7 +25,12 @@ from gradstep.values.views.training import TrainingRequest, TrainingView
 
 # -- requests: visible panels send theirs after every stop ------------------------------------------------------------
 class LookModel(Struct, frozen=True, tag=True):
-    """Ask for the module tree."""
+    """Ask for `count` rows of the module tree from row `first`; by default for all."""
+
+    first: int = 0
+    count: int = 1 << 31
+    near: str = ""
+    """Centre of the window, in place of `first`: the path of a module, parameter or buffer."""
 
 
 class LookWhy(Struct, frozen=True, tag=True):
@@ -126,12 +131,33 @@ class ModelRow(Struct, frozen=True):
 
 
 class ModelView(Drawn, frozen=True, tag=True):
-    """The module tree, depth first; parameters and buffers of a module before its children."""
+    """A window of the module tree, depth first; parameters and buffers of a module before its children."""
 
     stop: int
     rows: tuple[ModelRow, ...]
     parameters: int
     """Number of elements of all parameters; shared ones count once."""
+    first: int = 0
+    """Number of rows before the window."""
+    after: int = 0
+    """Number of rows after it."""
+    depth: int = 0
+    """The depth of the deepest row."""
+    later: tuple[int, ...] = ()
+    """The depths at which a module after the window has a sibling, or its ancestor, in it."""
+    selected: str = ""
+    """The path of the selected row; empty for none."""
+    selected_row: int = -1
+    """Its row; -1 for none."""
+    near: str = ""
+    """As requested."""
+    at: int = -1
+    """The row of `near`; -1 when there is none."""
+
+    @property
+    def total(self) -> int:
+        """Number of rows of the tree."""
+        return self.first + len(self.rows) + self.after
 
 
 class WhyView(Drawn, frozen=True, tag=True):

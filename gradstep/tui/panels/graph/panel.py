@@ -11,8 +11,8 @@ from gradstep.tui.panels.breakpoints import of_node
 from gradstep.tui.panels.graph.nodes import Columns, describe
 from gradstep.tui.panels.panel import Panel
 from gradstep.tui.render.copying import Copied
-from gradstep.tui.render.drawing import GUTTER, Drawing, cursor, empty, window
-from gradstep.tui.render.lines import Line, Row, clean, text_line
+from gradstep.tui.render.drawing import GUTTER, Drawing, empty, unknown, window
+from gradstep.tui.render.lines import Line, clean, text_line
 from gradstep.values import numbers
 from gradstep.values.commands import Break
 from gradstep.values.expressions import name_line
@@ -56,8 +56,7 @@ def draw(
     lines = [columns.header()]
     for place, row in zip(range(start, end), shown, strict=True):
         here = place == at
-        unknown = cursor(Row(width, here), here).left(3, "…", "dim")
-        lines.append(columns.line_for(row, here, of_node(breakpoints, row)) if row else unknown.line())
+        lines.append(columns.line_for(row, here, of_node(breakpoints, row)) if row else unknown(width, here))
     if has_foot(height):
         row, missing = _row(view, at), "its source line: from the next forward on"
         if not view.recorded:
