@@ -15,6 +15,7 @@ from gradstep.engine.observe.addends import Addends
 from gradstep.engine.observe.bookkeeper import Bookkeeper
 from gradstep.engine.observe.recording import Recording
 from gradstep.engine.observe.source_lines import SourcePlace
+from gradstep.engine.state.memory import copies_of
 from gradstep.engine.state.saved import Saved
 from gradstep.values.expressions import name_line
 from gradstep.workload import Workload
@@ -46,6 +47,8 @@ class Held(Debuggee):
         """The state that the forward of the last loss started from; None when unknown."""
         self.began_with: Callable[[], Saved | None] = lambda: self.forward_saved
         """Returns the state that the forward of the last loss started from, from the history if there is one."""
+        self.lend: Callable[[Tensor], Tensor] = lambda tensor: copies_of([tensor], offload)[0]
+        """Returns a copy of a tensor for a rerun, from the memory of the transactions if there are any."""
         self.recording = Recording()
         self.quick = True
         """False when the last forward was slow (`phases.QUICK`): lines are recorded only while the graph is shown."""

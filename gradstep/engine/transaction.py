@@ -64,7 +64,7 @@ class Transaction:
         self._timeline = timeline
         images = timeline.images if timeline is not None and timeline.current is not None else None
         self._pool = self._memory if images is None else images.memory
-        self._saver = Saver(images or self._memory)
+        self._saver, self._held.lend = Saver(images or self._memory), self._pool.lend
 
     def prepare(self) -> Iterator[None]:
         """Have memory for the copies of the next step, once there has been one, in pieces of a few milliseconds.

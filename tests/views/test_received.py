@@ -60,6 +60,27 @@ def test_after_the_fact_a_node_shows_what_it_was_passed(session: Session) -> Non
     assert digest(session) == before
 
 
+def test_a_rerun_for_a_node_ends_once_the_node_has_run() -> None:
+    reached: list[str] = []
+
+    def loss(model: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
+        hidden = model[0](x)
+        hidden.register_hook(lambda _: reached.append("hidden"))
+        out = model[1](hidden)
+        out.register_hook(lambda _: reached.append("out"))
+        return out.sum()
+
+    model = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Linear(3, 2))
+    session = Session(
+        Workload(model, compute_loss=loss, optimizer=lambda p: torch.optim.SGD(p, lr=0.1), batches=[torch.ones(4, 2)])
+    )
+    do(session, "forward; backward")
+    reached.clear()
+    (view,) = session.look(LookNode(1))
+    assert isinstance(view, NodeView)
+    assert (view.when, view.exact, reached) == ("after", True, ["out"])
+
+
 @pytest.mark.parametrize("name", ["cnn", "gpt", "deep"])
 def test_looking_back_changes_nothing(session: Session, name: str) -> None:
     do(session, f"load {name} seed=0; forward; backward; zero_grad set_to_none=false; next_batch; forward; backward")

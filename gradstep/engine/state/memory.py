@@ -97,6 +97,14 @@ class Memory:
             self.seconds += (time.perf_counter() - began) * new / sum(copy.nbytes for copy, _ in dense)
         return made
 
+    def lend(self, tensor: Tensor) -> Tensor:
+        """Copy a tensor for a rerun, which is not an act: how much the next act needs is unaffected."""
+        if tensor.layout is not torch.strided:
+            return tensor.detach().clone()
+        made = self.like(tensor)
+        copy_all([made], [tensor.detach()])
+        return made
+
     def prepare(self, tensors: Sequence[Tensor]) -> Iterator[None]:
         """Allocate memory for copies of tensors: the next slab, and what is much; yield after each few milliseconds.
 

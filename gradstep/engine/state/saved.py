@@ -11,7 +11,7 @@ import torch
 from msgspec import Struct, field
 from torch import Tensor
 
-from gradstep.engine.bits import same_bits, write
+from gradstep.engine.bits import all_same_bits, same_bits, write
 from gradstep.engine.debuggee.debuggee import Debuggee
 from gradstep.engine.state import registry
 from gradstep.engine.state.memory import copies_of
@@ -56,8 +56,9 @@ class Copies(Struct):
 
         `.data.copy_` with the counters rewound is the only way to keep both right.
         """
-        for tensor, copy in zip(self.live, self.copies, strict=True):
-            if not _unchanged(tensor, copy):  # an expanded buffer can't be written, and never was
+        pairs = [pair for pair in zip(self.live, self.copies, strict=True) if pair[0] is not pair[1]]
+        for (tensor, copy), unchanged in zip(pairs, all_same_bits(pairs), strict=True):
+            if not unchanged:  # an expanded buffer can't be written, and never was
                 write(tensor, copy)
         dense = [pair for pair in zip(self.live, self.versions, strict=True) if pair[0].layout is torch.strided]
         if dense:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stderr, redirect_stdout
+from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stderr, redirect_stdout, suppress
 from typing import Any
 from warnings import catch_warnings, simplefilter
 
@@ -31,6 +31,10 @@ from gradstep.values.errors import wrong
 from gradstep.values.views.inside import SourceLine
 
 _INSTEAD = "step into it while it runs: `into forward`, `into backward`; state in plain attributes can be captured"
+
+
+class EnoughError(BaseException):
+    """Raised by what sees a rerun, once it has seen enough: the rerun ends there."""
 
 
 def forward_again(
@@ -81,7 +85,7 @@ def backward_again(
 
     Args:
         held: the workload; it is unchanged when this returns.
-        see: called before and after each node, under `no_grad`.
+        see: called before and after each node, under `no_grad`; it may raise `EnoughError`.
         passes: returns True for places to skip: in a large graph most of the time goes into `see`.
         gathers: returns whether the addends of a node are collected, which keeps all of them in memory.
         waits: called at each module and node; once it returns True, the rerun is given up.
@@ -102,13 +106,14 @@ def backward_again(
     if flows is not None:
         flows.refuse_elsewhere()
     give_way(waits)
-    with _as_it_began(held) as grad_mode, without_grads(held):
+    with _as_it_began(held, waits=waits) as grad_mode, without_grads(held):
         again, watched = _forward(held, grad_mode, waits=waits)
         if again.grad_fn is None:
             raise wrong("the loss has no graph", "nothing that it depends on requires grad")
         graph = record(again.grad_fn, watched.owners)
         find_strays(held, again.grad_fn)
         with (
+            suppress(EnoughError),
             without_grads(held),
             nullcontext((see, yielding)) if flows is None else flows.around(see, yielding) as (come, passed),
             BackwardPlaces(graph, lambda _: SourceLine(), held.kinds, held.names, come, passed, gathers).watch(),
@@ -117,7 +122,7 @@ def backward_again(
         give_way(waits)  # the user's code may have caught the error
     if not runs_once(graph.nodes):
         return graph
-    with _as_it_began(held) as grad_mode, without_grads(held):
+    with _as_it_began(held, waits=waits) as grad_mode, without_grads(held):
         again, watched = _forward(held, grad_mode, waits=waits)
         assert again.grad_fn is not None
         return record(again.grad_fn, watched.owners)
@@ -150,7 +155,7 @@ def _forward(
 
 
 @contextmanager
-def _as_it_began(held: Held, anyhow: bool = False) -> Iterator[bool]:
+def _as_it_began(held: Held, anyhow: bool = False, waits: Waits = never) -> Iterator[bool]:
     """Restore the state that the last forward began with, and afterwards the present one; yield its grad mode.
 
     With `anyhow`, what is not kept of that state stays as it is now.
@@ -168,6 +173,6 @@ def _as_it_began(held: Held, anyhow: bool = False) -> Iterator[bool]:
             what = "a step has changed the weights since, and their old values are not kept"
         raise wrong("the state that the forward began with is not kept", what, "go to that stop, or run forward again")
     begun = first or Saved()
-    with aside(held, any(key[0] == "weight" for key in begun.copies.keys)), _quiet():
+    with aside(held, any(key[0] == "weight" for key in begun.copies.keys), waits), _quiet():
         begun.restore(held)
         yield begun.grad_mode

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from gradstep.engine.autograd.graph import GraphRecord, leaf_tensor
 from gradstep.engine.debuggee.loop import Point
 from gradstep.engine.held import Held
-from gradstep.engine.stepping.rerun import backward_again
+from gradstep.engine.stepping.rerun import EnoughError, backward_again
 from gradstep.engine.stepping.stop_places import StopPlace
 from gradstep.engine.yielding import Waits
 from gradstep.values.errors import GradstepError
@@ -113,6 +113,8 @@ class ModuleGradients:
                 arrived[here.number] = here.inputs
             elif here.edge == "after" and here.number in leaving:
                 left[here.number] = here.outputs or ()
+            if arrived.keys() == wanted and left.keys() == leaving:
+                raise EnoughError
 
         def passes(place: int, after: bool, *_: object) -> bool:
             return place not in (leaving if after else wanted)

@@ -16,7 +16,7 @@ from gradstep.engine.debuggee.loop import Point
 from gradstep.engine.held import Held
 from gradstep.engine.numbers.norms import norm_of
 from gradstep.engine.reads import Reading
-from gradstep.engine.stepping.rerun import backward_again
+from gradstep.engine.stepping.rerun import EnoughError, backward_again
 from gradstep.engine.stepping.stepper import Stepping
 from gradstep.engine.stepping.stop_places import StopPlace
 from gradstep.engine.yielding import Waits
@@ -184,6 +184,7 @@ class NodeViews:
             elif here.number == number:
                 seen.arrived, seen.left, seen.addends = here.inputs, here.outputs, here.addends
                 seen.made, seen.edits = here.made, here.edits
+                raise EnoughError
 
         try:
             with torch.enable_grad():
