@@ -25,7 +25,7 @@ from gradstep.engine.state.memory import Memory
 from gradstep.engine.state.saved import Copies, Saved, Saver, without_grads, written_by
 from gradstep.engine.state.snapshot import tensors_of
 from gradstep.engine.state.writing import writing
-from gradstep.values.commands import Forward, PointCommand, Step
+from gradstep.values.commands import ACTS, Forward, PointCommand, Step
 
 
 class PointRecorder(Protocol):
@@ -67,17 +67,23 @@ class Transaction:
         self._saver, self._held.lend = Saver(images or self._memory), self._pool.lend
 
     def prepare(self) -> Iterator[None]:
-        """Have memory for the copies of the next step, once there has been one, in pieces of a few milliseconds.
+        """Prepare for the next phases, once there has been a step, in pieces of a few milliseconds.
 
-        Not right after a step: the next command may drop as much of the history.
+        Memory is there for the copies of the next step, and what the next phase may write is copied now. Not right
+        after a step: the next command may drop as much of the history.
         """
-        if self._held.point.iteration and self._held.point.phase != "step":
-            _, rows = written_by(self._held, writing(self._held, Step()))
-            yield from self._pool.prepare([tensor for _, tensor in rows])
+        held = self._held
+        if held.point.iteration and held.point.phase != "step":
+            yield from self._pool.prepare(self._written_by(Step()))
+            yield from self._pool.copy_ahead(self._written_by(ACTS[held.natural()[-1]]))
+
+    def _written_by(self, act: Act) -> list[Tensor]:
+        return [tensor for _, tensor in written_by(self._held, writing(self._held, act))[1]]
 
     def begin(self, act: Act) -> Saved:
         """Save what this phase may write."""
         self._begun = self._saver.save(self._held, writing(self._held, act))
+        self._pool.outdate()
         return self._begun
 
     def _began_with(self) -> Saved | None:
@@ -102,6 +108,7 @@ class Transaction:
         held = self._held
         keys = {id(tensor): key for key, tensor in tensors_of(held) if tensor is not None}
         rows = [(keys.get(id(tensor), ("input", name)), tensor) for name, tensor in tensors]
+        self._pool.outdate()
         return Saved(self._saver.copy(rows), {part.name: part.capture(held) for part in registry.PARTS})
 
     def pulled(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import mmap
 from collections.abc import Iterator
+from itertools import islice
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from gradstep.engine.bits import all_same_bits, same_bits
 from gradstep.engine.state import images as images_room
 from gradstep.engine.state import memory as memory_room
 from gradstep.engine.state.images import Image, Images
-from gradstep.engine.state.memory import Memory, copies_of
+from gradstep.engine.state.memory import Memory, copies_of, copy_all
 from gradstep.values.errors import GradstepError
 
 
@@ -267,7 +268,7 @@ def test_prepared_memory_is_new_once_and_touched_in_pieces(monkeypatch: pytest.M
     memory, weight, wide = Memory(), torch.ones(100, 20).t(), torch.ones(30, 100)
     assert not list(memory.prepare([weight, wide])), "too little to be noticed"
     monkeypatch.setattr(memory_room, "_NOTICED", weight.nbytes + wide.nbytes)
-    monkeypatch.setattr(memory_room, "_TOUCHED", 5000)
+    monkeypatch.setattr(memory_room, "_PIECE", 5000)
     next(memory.prepare([weight, wide]))  # which a command interrupts
     assert memory.free == weight.nbytes
     monkeypatch.setattr(memory_room, "_NOTICED", 1)
@@ -278,6 +279,38 @@ def test_prepared_memory_is_new_once_and_touched_in_pieces(monkeypatch: pytest.M
     copies = memory.take([weight, wide])
     assert (memory.free, memory.seconds) == (0, 0.0)
     assert all(map(same_bits, copies, (weight, wide)))
+
+
+def test_copies_made_ahead_are_used_while_they_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory, tensors = Memory(), [torch.ones(100, 20), torch.ones(30), torch.ones(8, 8).t()]
+    assert not list(memory.copy_ahead(tensors)), "too little to be noticed"
+    monkeypatch.setattr(memory_room, "_NOTICED", 1)
+    monkeypatch.setattr(memory_room, "_PIECE", 5000)
+    copied: list[Tensor] = []
+    monkeypatch.setattr(memory_room, "copy_all", lambda to, of: copied.extend(of) or copy_all(to, of))
+
+    def taken() -> list[int]:
+        """Return the sizes of the tensors that are copied now."""
+        copied.clear()
+        assert all(map(same_bits, memory.take(tensors), tensors))
+        return [tensor.numel() for tensor in copied]
+
+    assert len(list(memory.copy_ahead(tensors))) == 3
+    assert not list(memory.copy_ahead(tensors)), "they are there"
+    assert taken() == [64]
+    assert taken() == [2000, 30, 64], "they are used once"
+    assert len(list(islice(memory.copy_ahead(tensors), 2))) == 2, "which a command interrupts"
+    assert taken() == [2000, 30, 64]
+    list(memory.copy_ahead(tensors))
+    tensors[1].add_(1.0)
+    assert taken() == [30, 64]
+    list(memory.copy_ahead(tensors))
+    tensors[0].data = torch.zeros(100, 20)
+    assert taken() == [2000, 64]
+    list(memory.copy_ahead(tensors))
+    memory.outdate()
+    tensors[0].data.add_(1.0)  # which no counter counts
+    assert taken() == [2000, 30, 64]
 
 
 @pytest.mark.parametrize("size", [10, 2000])

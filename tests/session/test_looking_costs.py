@@ -20,10 +20,22 @@ from gradstep.session.local import Session
 from gradstep.session.transport import request_loop
 from gradstep.session.transport.request_loop import Gate
 from gradstep.session.transport.wire import Close, Execute, Look, Order, frame
+from gradstep.steps.language.parse import parse_line
 from gradstep.values.commands import ACTS, Command, Show, Undo, ZeroGrad, line_of
 from gradstep.values.expressions import Name
 from gradstep.values.outcomes import Outcome, Stop
-from gradstep.values.views import LookLoss, LookModel, LookNames, LookState, LookTensor, LookWhy, NoView, Request
+from gradstep.values.views import (
+    LookChanges,
+    LookDigest,
+    LookLoss,
+    LookModel,
+    LookNames,
+    LookState,
+    LookTensor,
+    LookWhy,
+    NoView,
+    Request,
+)
 from gradstep.values.views.findings import LookFindings
 from gradstep.values.views.graph import LookGraph
 from gradstep.values.views.inside import LookBreakpoints, LookSource
@@ -343,9 +355,7 @@ def test_a_command_that_arrives_during_idle_work_is_the_next(monkeypatch: pytest
 
 
 @pytest.mark.parametrize("history", [0, 1 << 24])
-def test_after_a_pause_the_next_step_copies_into_memory_that_is_there(
-    history: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_after_a_pause_the_next_step_finds_its_copies(history: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "_NOTICED", 1)
     session = session_of(history=history)
     for phase in LOOP[:3]:
@@ -357,8 +367,49 @@ def test_after_a_pause_the_next_step_copies_into_memory_that_is_there(
     new = pool._new
     assert list(session.idle())
     assert not list(session.idle())
+    copied: list[Tensor] = []
+    monkeypatch.setattr(memory, "copy_all", lambda _, sources: copied.extend(sources))
     session.execute(ACTS["step"])
     assert pool._new == new
+    assert not copied, "all of it is copied already"
+
+
+class Secretive(nn.Module):
+    """Writes its weight in the forward and in the backward, which no version counter counts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.arange(4.0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.weight.data.add_(1.0)
+        product = x * self.weight
+        product.register_hook(lambda _: self.weight.data.add_(2.0) and None)
+        return product
+
+
+LINES = [*LOOP, *LOOP, "undo", "step", "undo 3", "forward", "backward", "set weight[0] = 3.0", "step", "goto 6"]
+LINES += ["backward", "step", "zero_grad", "try set lr = 0.5", "forward", "backward", "step", "undo 2", "redo"]
+LINES += ["forward", "zero_grad", "backward", "step", "undo"]
+
+
+@pytest.mark.parametrize("history", [0, 1 << 24])
+def test_a_pause_before_each_command_changes_nothing(history: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "_NOTICED", 1)
+    stops: list[list[object]] = []
+    for pauses in (False, True):
+        model, batch = Secretive(), (torch.ones(4), torch.ones(4))
+        session = Session(Workload(model, nn.functional.mse_loss, torch.optim.AdamW, [batch]), history=history)
+        session.can_pause(lambda _: None)
+        pieces: list[None] = []
+        stops.append([])
+        for line in LINES:
+            pieces += session.idle() if pauses else ()
+            (statement,) = parse_line(line)
+            outcome = session.execute(statement.command)
+            stops[-1] += [outcome.problem, *session.look(LookDigest(), LookChanges(), LookModel())]
+        assert bool(pieces) == pauses
+    assert stops[0] == stops[1]
 
 
 def test_a_message_that_arrives_during_a_look_ends_its_wait_and_is_the_next() -> None:

@@ -140,6 +140,7 @@ class Images:
 
     def load(self, images: Iterable[Image]) -> None:
         """Move contents back into their tensors, version counters included; the present ones move into copies."""
+        self.memory.outdate()
         moved = [image for image in images if image.copy is not None]
         apart, together = _by_memory(moved)
         self._swap([image for image in apart if self._can_swap(image)])

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import cache
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -29,8 +29,8 @@ _ALIGNED = 64
 """Alignment of a tensor in bytes, the same as torch's."""
 _NOTICED = 64 << 20
 """Bytes of new memory for one act from which it is much: nobody notices the 20 ms that less takes."""
-_TOUCHED = 8 << 20
-"""Bytes that are touched at once: a few milliseconds, 20 where the system is short of huge pages."""
+_PIECE = 8 << 20
+"""Bytes that are touched or copied at once: a few milliseconds, 20 where the system is short of huge pages."""
 _PAGE = 4 << 10
 """Bytes of the smallest page."""
 _RECENT = 32
@@ -66,6 +66,8 @@ class Memory:
         """Bytes of the slab that are allocated."""
         self._next: Tensor | None = None
         """The next slab, with all pages touched."""
+        self._ahead: dict[int, _Ahead] = {}
+        """Copies made before the act that needs them, by the id of their tensors."""
 
     def like(self, tensor: Tensor) -> Tensor:
         """Return a dense, uninitialised tensor of the same shape, strides and dtype."""
@@ -86,15 +88,19 @@ class Memory:
     def take(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """Copy the tensors that one act may write."""
         began, new = time.perf_counter(), self._new
-        made = [self.like(each) if each.layout is torch.strided else each.detach().clone() for each in tensors]
-        dense = [
-            (copy, tensor.detach()) for copy, tensor in zip(made, tensors, strict=True) if copy.layout is torch.strided
-        ]
-        copy_all([copy for copy, _ in dense], [tensor for _, tensor in dense])
-        self._note(Counter(_kind_of(tensor) for _, tensor in dense))
+        made, missing = [], []
+        for tensor in tensors:
+            copy = self._copied_ahead(tensor)
+            if copy is None and tensor.layout is torch.strided:
+                copy = self.like(tensor)
+                missing.append((copy, tensor.detach()))
+            made.append(tensor.detach().clone() if copy is None else copy)
+        self.outdate()
+        copy_all([copy for copy, _ in missing], [tensor for _, tensor in missing])
+        self._note(Counter(_kind_of(tensor) for tensor in tensors if tensor.layout is torch.strided))
         new = self._new - new
         if new and new >= _NOTICED:
-            self.seconds += (time.perf_counter() - began) * new / sum(copy.nbytes for copy, _ in dense)
+            self.seconds += (time.perf_counter() - began) * new / sum(copy.nbytes for copy, _ in missing)
         return made
 
     def lend(self, tensor: Tensor) -> Tensor:
@@ -117,6 +123,7 @@ class Memory:
         plain = [each for each in tensors if each.layout is torch.strided and _pageable(each)]
         wanted = Counter(map(_kind_of, plain))
         missing = wanted - Counter({kind: len(waiting) for kind, waiting in self._free.items()})
+        missing -= Counter(_kind_of(ahead.tensor) for ahead in self._ahead.values())
         if sum(_size_of(kind) * count for kind, count in missing.items()) < _NOTICED:
             return
         self._most[0] |= wanted
@@ -125,10 +132,35 @@ class Memory:
             if len(self._free.get(kind, ())) < wanted[kind]:
                 base = self._fresh(tensor)
                 self._add(kind, base)
-                flat = base.as_strided((base.numel(),), (1,)).view(torch.uint8)
-                for part in torch.split(flat, _TOUCHED):
-                    part[::_PAGE].zero_()
+                for piece in _pieces(base):
+                    piece[::_PAGE].zero_()
                     yield
+
+    def copy_ahead(self, tensors: Sequence[Tensor]) -> Iterator[None]:
+        """Copy what the next act may write, if it is much; yield after each few milliseconds.
+
+        `take` uses these copies. Call `outdate` when anything else may write the tensors.
+        """
+        plain = [each for each in tensors if each.layout is torch.strided and is_plain(each) and each.is_contiguous()]
+        if sum(tensor.nbytes for tensor in plain) < _NOTICED:
+            return
+        for tensor in plain:
+            if id(tensor) not in self._ahead:
+                copy = self.like(tensor)
+                for into, piece in zip(_pieces(copy), _pieces(tensor.detach()), strict=True):
+                    into.copy_(piece)
+                    yield
+                self._ahead[id(tensor)] = _Ahead(tensor, tensor._version, tensor.data_ptr(), copy)
+
+    def _copied_ahead(self, tensor: Tensor) -> Tensor | None:
+        ahead = self._ahead.get(id(tensor))
+        if ahead is None or (ahead.version, ahead.pointer) != (tensor._version, tensor.data_ptr()):
+            return None
+        return ahead.copy
+
+    def outdate(self) -> None:
+        """Drop the copies that were made ahead."""
+        self._ahead.clear()
 
     @property
     def short(self) -> bool:
@@ -173,6 +205,14 @@ class Memory:
     def _add(self, kind: _Kind, base: Tensor) -> None:
         self.free += base.nbytes
         self._free.setdefault(kind, []).append(base)
+
+
+class _Ahead(NamedTuple):
+    tensor: Tensor
+    """Kept alive, so that its id stays valid."""
+    version: int
+    pointer: int
+    copy: Tensor
 
 
 class _Use(weakref.ref[Tensor]):
@@ -229,6 +269,12 @@ def _pages(size: int) -> Tensor:
     with suppress(OSError):
         pages.madvise(mmap.MADV_HUGEPAGE)
     return torch.frombuffer(pages, dtype=torch.uint8)
+
+
+def _pieces(dense: Tensor) -> Sequence[Tensor]:
+    """Return the bytes of a dense tensor in the order of its memory, in pieces."""
+    flat = dense.as_strided((dense.numel(),), (1,), dense.storage_offset())
+    return torch.split(flat.view(torch.uint8), _PIECE)
 
 
 def _shaped(flat: Tensor, like: Tensor, start: int = 0) -> Tensor:
