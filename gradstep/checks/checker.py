@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from functools import cache
+from functools import cache, cached_property
 from importlib import import_module
 from importlib.metadata import entry_points
 from pkgutil import iter_modules, walk_packages
@@ -127,17 +127,25 @@ class Checker:
 
     def forget(self) -> None:
         """Forget what checks remember of earlier phases, not what they have found: the loop is elsewhere now."""
-        self._checks = {name: kind(self._thresholds.get(name)) for name, kind in all_checks().items()}
+        for name in ("_checks", "_watchers"):
+            vars(self).pop(name, None)
         self._methods: dict[tuple[str, str], _Methods] = {}
         """By phase and edge."""
         self._silent: set[str] = set()
         """The rules that it has left out: those that are off, or have failed."""
-        self._watchers = [
-            (name, each) for name, each in self._checks.items() if type(each).watches is not Check.watches
-        ]
         self._counts: Counter[str] = Counter()
         self._order = Order()
         self._memory: dict[str, Any] = {}
+
+    @cached_property
+    def _checks(self) -> dict[str, Check]:
+        """The checks by the id of their rule, with what they remember since `forget`: created when next needed."""
+        return {name: kind(self._thresholds.get(name)) for name, kind in all_checks().items()}
+
+    @cached_property
+    def _watchers(self) -> list[tuple[str, Check]]:
+        """Those that may observe a forward."""
+        return [(name, each) for name, each in self._checks.items() if type(each).watches is not Check.watches]
 
     def switch(self, name: str, on: bool) -> str:
         """Switch a rule on or off; return what to print.

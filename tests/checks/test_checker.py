@@ -72,6 +72,26 @@ def test_a_rule_that_is_off_finds_nothing_and_an_unknown_one_is_refused() -> Non
         assert all(row.rule != "zero-grad-missing" for row in session.findings)
 
 
+def test_going_back_creates_no_checks_until_a_phase_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    created: list[Check] = []
+    own = Check.__init__
+
+    def counted(check: Check, threshold: float | None = None) -> None:
+        created.append(check)
+        own(check, threshold)
+
+    session = Session("linear")
+    session.forward()
+    session.backward()
+    session.step()
+    monkeypatch.setattr(Check, "__init__", counted)
+    session.undo(2)
+    session.redo()
+    assert created == []
+    session.step()
+    assert len(created) == len(all_checks())
+
+
 def test_a_held_workload_is_checked_too_and_going_back_forgets_what_was_not() -> None:
     session = Session("mlp")
     for _ in range(2):
