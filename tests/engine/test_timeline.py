@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from itertools import pairwise
 from unittest.mock import patch
+from weakref import ref
 
 import pytest
 import torch
@@ -211,6 +212,19 @@ def test_over_its_time_budget_the_history_takes_no_new_memory(monkeypatch: pytes
     for number in (2, 7, 14, 20):
         traveller.go(number)
         traveller.check()
+
+
+def test_freed_graphs_that_kept_points_share_count_once_and_are_within_the_budget() -> None:
+    model, graphs, layers = nn.Sequential(nn.Linear(4, 2), *(nn.Tanh() for _ in range(100))), [], 100
+    traveller = Traveller.of(hold(model), budget=400_000)
+    timeline = traveller.timeline
+    for turn in range(20):
+        before = timeline.bytes
+        traveller.take("loop", 1)
+        graphs.append(ref(traveller.held.point.watched))
+        assert turn > 2 or 1.0 < (timeline.bytes - before) / (layers * 700) < 1.9
+    assert timeline.bytes <= 400_000
+    assert 0 < sum(graph() is not None for graph in graphs) < 400_000 / (layers * 700)
 
 
 def test_a_command_over_the_budget_drops_about_as_much_as_it_adds() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from weakref import WeakValueDictionary
+from weakref import WeakValueDictionary, finalize
 
 import torch
 from torch import Tensor
@@ -53,10 +53,21 @@ class Image:
 
 
 class Tally:
-    """The total bytes of all images."""
+    """The total bytes of all images, and of what else checkpoints share."""
 
     def __init__(self) -> None:
         self.bytes = 0
+        self._held: dict[int, int] = {}
+
+    def hold(self, shared: object, size: int) -> None:
+        """Count the bytes of an object for as long as it lives; once, however often it is given."""
+        if id(shared) not in self._held:
+            self._held[id(shared)] = size
+            self.bytes += size
+            finalize(shared, self._release, id(shared)).atexit = False
+
+    def _release(self, key: int) -> None:
+        self.bytes -= self._held.pop(key)
 
 
 class Images:
