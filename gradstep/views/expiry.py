@@ -67,29 +67,29 @@ def fingerprint_of(tensor: Tensor) -> Fingerprint:
     return Fingerprint(ref(tensor), version_of(tensor), _sample(tensor))
 
 
-def unwritten(fingerprints: Mapping[_K, Fingerprint], saved: Saved) -> list[_K]:
-    """Return the keys of the large tensors that the phase that `saved` was kept for has not written.
+def carried(fingerprints: Mapping[_K, Fingerprint], saved: Saved) -> dict[_K, Fingerprint]:
+    """Return the fingerprints of what has the measured contents after the phase that `saved` was kept for.
 
-    A phase can't write a tensor without a copy in `Saved`. The version counter and a thousand elements are checked as
-    well: a hook of the user's may do what no phase does.
+    That is the tensor itself, or its copy if the phase could write it. The version counter and a thousand elements are
+    checked as well: a hook of the user's may do what no phase does.
     """
     if not saved.known:
-        return []
-    written = set(map(id, saved.copies.live))
-    samples: dict[_K, tuple[Tensor, Tensor]] = {}
-    for key, fingerprint in fingerprints.items():
-        tensor = fingerprint.of()
-        if (
-            tensor is None
-            or id(tensor) in written
-            or fingerprint.sample is None
-            or version_of(tensor) != fingerprint.version
-        ):
+        return {}
+    copies = saved.copies
+    written = dict(zip(map(id, copies.live), zip(copies.copies, copies.versions, strict=True), strict=True))
+    later: dict[_K, Fingerprint] = {}
+    samples: list[tuple[Tensor, Tensor]] = []
+    for key, then in fingerprints.items():
+        tensor = then.of()
+        if tensor is None or then.sample is None:
             continue
-        sample = _sample(tensor)
-        if sample is not None:
-            samples[key] = sample, fingerprint.sample
-    return [key for key, same in zip(samples, all_same_bits(samples.values()), strict=True) if same]
+        there, version = written.get(id(tensor), (tensor, version_of(tensor)))
+        now = fingerprint_of(there)
+        if version == then.version and now.sample is not None:
+            later[key] = now
+            samples.append((now.sample, then.sample))
+    same = all_same_bits(samples)
+    return {key: now for (key, now), holds in zip(later.items(), same, strict=True) if holds}
 
 
 def _sample(tensor: Tensor) -> Tensor | None:

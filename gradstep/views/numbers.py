@@ -10,7 +10,7 @@ from torch import Tensor
 from gradstep.engine.numbers.norms import norms_from, norms_there
 from gradstep.engine.reads import Reading
 from gradstep.engine.state.saved import Saved
-from gradstep.views.expiry import Fingerprint, fingerprint_of, unwritten
+from gradstep.views.expiry import Fingerprint, carried, fingerprint_of
 
 
 class _Taken(NamedTuple):
@@ -45,10 +45,13 @@ class Norms:
             self._known[id(tensor)] = _Taken(norm, fingerprint_of(tensor))
 
     def after(self, saved: Saved) -> Norms:
-        """Return those norms of large tensors that still hold after the phase that `saved` was kept for."""
+        """Return the norms of large tensors that hold after the phase that `saved` was kept for.
+
+        They are those of unwritten tensors, and of the copies of others.
+        """
         later = Norms()
-        held = unwritten({key: taken.fingerprint for key, taken in self._known.items()}, saved)
-        later._known = {key: self._known[key] for key in held}
+        for key, fingerprint in carried({key: taken.fingerprint for key, taken in self._known.items()}, saved).items():
+            later._known[id(fingerprint.of())] = _Taken(self._known[key].norm, fingerprint)
         return later
 
     def _knows(self, tensor: Tensor) -> bool:

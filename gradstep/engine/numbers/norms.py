@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
 
 from gradstep.engine.bits import beside
-from gradstep.engine.reads import Reading, on_host, scalars, scalars_or_none
+from gradstep.engine.reads import Reading, gather, on_host, scalars, scalars_or_none
 
 BY_ROWS = 1 << 17
 """Elements from which a norm is computed by rows, the same number as in a chunk of the statistics.
@@ -18,7 +18,7 @@ BY_ROWS = 1 << 17
 at 4 million and 3e-3 at 40 million (torch 2.13, CPU)."""
 _ROW = 4096
 _BLOCK = 1 << 18
-"""Elements of a block: three of float32 are 3 MiB, which a core's cache holds."""
+"""Elements of a block: a MiB of float32, which the cache of a core holds."""
 
 
 def norms(tensors: Sequence[Tensor]) -> Reading[list[float | None]]:
@@ -84,54 +84,67 @@ class UpdateNorms(NamedTuple):
     change: float | None
 
 
-def update_norms(now: Tensor, before: Tensor) -> UpdateNorms:
-    """Return the three norms in one pass, in blocks that stay in the cache; bit-identical to `norm_of` of each.
+def change_norm(now: Tensor, before: Tensor) -> float | None:
+    """Return `norm_of` the difference of two tensors of one shape and dtype on one device, bit for bit.
 
-    A large tensor is read once, and its difference is never held whole.
-
-    Args:
-        now: the tensor.
-        before: its contents before, of the same shape and dtype, on the same device.
+    The difference of large ones is never held whole: it is taken in blocks that stay in the cache.
     """
     one, other = wide(now), wide(before)
     plain = one.layout is torch.strided and one.is_contiguous() and other.is_contiguous() and not one.is_complex()
     if one.numel() < BY_ROWS or not plain or one.device.type == "mps":
-        return UpdateNorms(norm_of(before), norm_of(now), norm_of(one - other))
+        return norm_of(one - other)
     rows = one.numel() // _ROW
     several = one.reshape(-1), other.reshape(-1)
     after, old = (flat[: rows * _ROW].view(rows, _ROW) for flat in several)
     step = _BLOCK // _ROW
     buffer = torch.empty((min(step, rows), _ROW), dtype=one.dtype, device=one.device)
-    parts: list[list[Tensor]] = [[], [], []]
+    parts: list[Tensor] = []
     for start in range(0, rows, step):
-        here, there = after[start : start + step], old[start : start + step]
-        change = torch.sub(here, there, out=buffer[: len(here)])
-        for into, block in zip(parts, (there, here, change), strict=True):
-            into.append(torch.linalg.vector_norm(block, dim=1))
-    ends = [flat[rows * _ROW :] for flat in (several[1], several[0])]
-    rests = [torch.linalg.vector_norm(end) for end in (*ends, ends[1] - ends[0])]
-    found = [float(_total(torch.cat(blocks), rest)) for blocks, rest in zip(parts, rests, strict=True)]
-    if not all(map(math.isfinite, found)):  # squares may have overflowed, which `norm_of` sees to
-        found = [norm_of(other) or 0.0, norm_of(one) or 0.0, norm_of(one - other) or 0.0]
-    return UpdateNorms(*found)
+        here = after[start : start + step]
+        change = torch.sub(here, old[start : start + step], out=buffer[: len(here)])
+        parts.append(torch.linalg.vector_norm(change, dim=1))
+    ends = [flat[rows * _ROW :] for flat in several]
+    value = float(_total(torch.cat(parts), torch.linalg.vector_norm(ends[0] - ends[1])))
+    return value if math.isfinite(value) else norm_of(one - other)  # squares may have overflowed
 
 
-def all_update_norms(pairs: Sequence[tuple[Tensor, Tensor]]) -> Reading[list[UpdateNorms]]:
-    """Read `update_norms` of each pair of a tensor and its contents before.
+ReadNorms: TypeAlias = Callable[[Sequence[Tensor]], Reading[list[float | None]]]
+"""Reads the norm of each tensor, as `norms` does."""
 
-    A copy that is in host memory is on the device only while it is used.
+
+def all_update_norms(pairs: Sequence[tuple[Tensor, Tensor]], of: ReadNorms = norms) -> Reading[list[UpdateNorms]]:
+    """Read the norms of tensors and of their contents before a write, and of the differences.
+
+    Args:
+        pairs: each tensor, and its contents before. A copy that is in host memory is on the device only while it is
+            used.
+        of: reads the norms of tensors in host memory, which may be known.
     """
     made: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
     for place, (now, before) in enumerate(pairs):
         if not on_host(now):
             there = beside(before, now)
             made[place] = (_norm(there), _norm(now), _norm(wide(now) - wide(there)))
-    values = iter((yield from scalars([value for several in made.values() for value in several])))
-    found = {place: UpdateNorms(next(values), next(values), next(values)) for place in made}
-    return [
-        found[place] if place in found and math.inf not in found[place] else update_norms(now, beside(before, now))
-        for place, (now, before) in enumerate(pairs)
-    ]
+    here = [pair for place, pair in enumerate(pairs) if place not in made]
+    away, old, new = yield from gather(
+        [
+            scalars([value for several in made.values() for value in several]),
+            of([before for _, before in here]),
+            of([now for now, _ in here]),
+        ]
+    )
+    values, known = iter(away), iter(zip(old, new, strict=True))
+    found = []
+    for place, (now, before) in enumerate(pairs):
+        if place not in made:
+            found.append(UpdateNorms(*next(known), change_norm(now, before)))
+            continue
+        several = UpdateNorms(next(values), next(values), next(values))
+        if math.inf in several:
+            there = beside(before, now)
+            several = UpdateNorms(norm_of(there), norm_of(now), change_norm(now, there))
+        found.append(several)
+    return found
 
 
 def _total(parts: Tensor, rest: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from gradstep.engine.reads import Reading
 from gradstep.engine.state.saved import Saved
 from gradstep.engine.yielding import Waits, YieldedError, never
 from gradstep.values.views.tensor import LookTensor, Quantity, Statistics
-from gradstep.views.expiry import Fingerprint, fingerprint_of, unwritten, version_of
+from gradstep.views.expiry import Fingerprint, carried, fingerprint_of, version_of
 from gradstep.views.tensor.before_after import BeforeAfter, statistics_of
 
 _QUICK = 1 << 21
@@ -49,10 +49,9 @@ class Measures:
 
     def carry(self, saved: Saved, stop: int, point: Point) -> None:
         """Keep for the next stop what still holds after the phase that `saved` was kept for."""
-        held = unwritten(
-            {key: known.fingerprint for key, known in self._known.items() if key.quantity == "value"}, saved
-        )
-        kept = {key: self._known[key] for key in held}
+        values = {key: known.fingerprint for key, known in self._known.items() if key.quantity == "value"}
+        there = carried(values, saved).items()
+        kept = {key: self._known[key] for key, each in there if each.of() is values[key].of()}
         self.refresh(stop, point)
         self._known = kept
 

@@ -11,10 +11,10 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from gradstep.engine.held import Held
-from gradstep.engine.numbers.norms import all_update_norms, has_norm
+from gradstep.engine.numbers.norms import ReadNorms, all_update_norms, has_norm, norms
 from gradstep.engine.observe.forward import is_zeroing
 from gradstep.engine.reads import Reading, gather, on_host, read, scalars
-from gradstep.engine.yielding import Waits, YieldedError, never, yielding
+from gradstep.engine.yielding import Waits, never
 from gradstep.values.views.training import LayerRow, LayersView
 from gradstep.views.expiry import version_of
 from gradstep.views.numbers import Norms
@@ -60,7 +60,7 @@ class LayersViewer:
             with suppress(Exception):  # a failed measurement is not a failure of the phase: it is shown as not observed
                 self._observe()
                 if sum(step.live.numel() for step in self._left) <= _QUICK:
-                    self.fresh = read(self._measure(never))
+                    self.fresh = read(self._measure(never, norms))
 
     def view(self, stop: int, selected: str, taken: Norms | None = None, hurry: bool = False) -> Reading[LayersView]:
         """Read the rows.
@@ -76,7 +76,7 @@ class LayersViewer:
         if hurry and self._left_at != stop and self._left:
             self._left_at = stop
         else:
-            taken.take((yield from self._measure(self._waits if hurry else never)))
+            yield from self._measure(self._waits if hurry else never, taken.of)
         held, functional = self.held, self._functional.shares
         known = (self._iteration, self._steps) == (held.point.iteration, held.point.steps)
         modules = _in_forward_order(held)
@@ -129,20 +129,24 @@ class LayersViewer:
             self._iteration, self._steps = point.iteration, point.steps
             self._updates, self._left = {}, deque(kept)
 
-    def _measure(self, waits: Waits) -> Reading[list[tuple[Tensor, float | None]]]:
-        """Measure what is left of the last update, until a command waits; return the norms of the weights."""
+    def _measure(self, waits: Waits, of: ReadNorms) -> Reading[list[tuple[Tensor, float | None]]]:
+        """Measure what is left of the last update, until a command waits; return the norms of the weights.
+
+        Args:
+            waits: returns whether a command waits.
+            of: reads the norms of tensors, which may be known.
+        """
         weights: list[tuple[Tensor, float | None]] = []
-        with suppress(YieldedError):
-            for _ in yielding(range(len(self._left)), waits):
-                steps = [self._left.popleft()] if self._left else []
-                if steps and not on_host(steps[0].live):  # all together: each would wait for the device
-                    steps += self._left
-                    self._left.clear()
-                steps = [step for step in steps if version_of(step.live) == step.version]  # not written since
-                measured = yield from all_update_norms([(step.live, step.before) for step in steps])
-                for step, found in zip(steps, measured, strict=True):
-                    self._updates[step.name] = (found.change, found.before)
-                    weights.append((step.live, found.after))
+        while self._left and not waits():
+            steps = [self._left.popleft()]
+            if waits is never or not on_host(steps[0].live):  # all together: each would wait for the device
+                steps += self._left
+                self._left.clear()
+            steps = [step for step in steps if version_of(step.live) == step.version]  # not written since
+            measured = yield from all_update_norms([(step.live, step.before) for step in steps], of)
+            for step, found in zip(steps, measured, strict=True):
+                self._updates[step.name] = (found.change, found.before)
+                weights.append((step.live, found.after))
         return weights
 
 
