@@ -193,8 +193,11 @@ class Desk(Screen[None], inherit_bindings=False):
         """Return whether a key would do something now; footer and palette list only those."""
         if self.queue.stop.ended and key in RUNNING:
             return False
-        answers = (controller.applies(key) for controller in self.controllers)
-        return next((answer for answer in answers if answer is not None), True)
+        for controller in self.controllers:
+            answer = controller.applies(key)
+            if answer is not None:
+                return answer
+        return True
 
     @property
     def nothing_loaded(self) -> bool:

@@ -108,6 +108,8 @@ class Images:
 
     def settle(self) -> list[Image]:
         """End a successful act: drop the copies of unwritten tensors; return the images of written ones."""
+        if not self._open:
+            return []
         written = []
         same = all_same_bits((image.tensor, image.contents) for image in self._open)
         for image, unwritten in zip(self._open, same, strict=True):

@@ -249,6 +249,8 @@ class Panel(Generic[ViewT]):
 
     def _mark(self, drawing: Drawing, width: int = 0) -> str:
         """Return how much is hidden; the longest wording that fits in a title row of `width` cells (0: no limit)."""
+        if not drawing.mark():
+            return ""
         larger = "" if self.maximised else self._key("maximise")
         own = len(self.title) + 8 + (len(self.badge) + 3 if self.badge else 0)
         marks = [drawing.mark(*how) for how in ((larger,), (larger, ""), (), ("", ""))]
