@@ -45,6 +45,10 @@ class Taps(Protocol):
         """True when a forward is observed op by op."""
         ...
 
+    def pause(self) -> bool:
+        """Stop at the first place; return False if it can't."""
+        ...
+
     def forward(self, watched: Watched) -> AbstractContextManager[None]:
         """Return the context for a forward; `watched` is the record of it."""
         ...

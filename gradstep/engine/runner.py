@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
@@ -49,6 +49,8 @@ class Runner:
         """True when views are shown, or the session continues after a failure: what a phase may write is saved first,
         and the module of each node is recorded. When False, a phase that raises is not rolled back, and views show no
         changes."""
+        self.interrupted: Callable[[], bool] = lambda: False
+        """Returns whether the command was interrupted while no phase ran, where an interrupt has no effect."""
 
     def run(self, act: Act, taps: Taps | None = None) -> None:
         """Carry out one phase, or take the next batch.
@@ -78,6 +80,8 @@ class Runner:
                     held.saved = saved
             began = clock()
             self.running = True  # not before: an interrupt would leave an incomplete copy
+            if self.interrupted() and (taps is None or not taps.pause()):
+                raise KeyboardInterrupt
             phases.carry_out(held, act, phases.PhaseRun(taps, self.observed, self.transaction.pulled))
             self.running = False  # an interrupt after this would leave an incomplete record
             self.transaction.keep(act if taps is None else taps.act, saved, clock() - began)
@@ -151,6 +155,10 @@ class _RepeatedEdits:
     @property
     def ops(self) -> bool:
         """False: no forward is observed op by op."""
+        return False
+
+    def pause(self) -> bool:
+        """Return False: it does not stop."""
         return False
 
     def forward(self, _: object) -> AbstractContextManager[None]:

@@ -54,8 +54,6 @@ class Executor:
         """The two points or branches for Compare to show after the present command."""
         self.paused = False
         """True when a pause stopped the present command."""
-        self.interrupted: Callable[[], bool] = lambda: False
-        """Returns whether the command was interrupted between two phases, where there is no call to interrupt."""
         held = inspector.held
         self._outside = Outside(held)
         first = held.parameters[0][1] if held.parameters else None
@@ -168,7 +166,7 @@ class Executor:
                     hits = self._act(cmd.ACTS[line])
                     if hits or self.stop.hit or inspector.stepper.inside:
                         return hits
-                    if self.interrupted():
+                    if self.inspector.runner.interrupted():
                         raise GradstepError(problem_of(KeyboardInterrupt(), cmd.line_of(command)))
                 if test is not None and _holds_now(test, inspector):
                     return ()
@@ -215,7 +213,7 @@ class Executor:
                 if self.stop.hit or self.inspector.stepper.inside:
                     self.paused = True
                     return f"On branch {name}, after {changed}: stopped before all commands were re-run.", tuple(hits)
-                if self.interrupted():
+                if self.inspector.runner.interrupted():
                     raise GradstepError(problem_of(KeyboardInterrupt(), cmd.line_of(command)))
         except GradstepError as error:
             raise GradstepError(_after(error.problem, len(self.done))) from error

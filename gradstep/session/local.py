@@ -117,14 +117,14 @@ class Session(PythonApi):
 
         Args:
             waiting: called with the name of the op that a pause waits for.
-            interrupted: returns whether the command was interrupted between two phases.
+            interrupted: returns whether the command was interrupted while no phase ran.
             waits: returns whether a command waits for the present look to end.
         """
         self._waiting, self._interrupted, self._waits = waiting, interrupted, waits
         if self._executor is not None:
-            stepper, self._executor.interrupted = self._executor.inspector.stepper, interrupted
-            stepper.pauses, stepper.waiting = True, waiting
-            self._executor.inspector.waits = waits
+            inspector = self._executor.inspector
+            inspector.stepper.pauses, inspector.stepper.waiting = True, waiting
+            inspector.runner.interrupted, inspector.waits = interrupted, waits
 
     @property
     def findings(self) -> tuple[Finding, ...]:

@@ -6,12 +6,14 @@ import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 import torch
 from torch import Tensor, nn
 
+from gradstep.engine.state.saved import Saved, Saver
 from gradstep.session.local import Session
 from gradstep.steps.language.parse import parse_line
 from gradstep.values.outcomes import Outcome
@@ -464,6 +466,33 @@ def test_a_phase_that_takes_long_is_paused_inside_from_then_on(monkeypatch: pyte
     assert position.parameter == "head.weight"
     assert waited[1].startswith("#")
     assert waited[1].endswith("Backward0")
+    session.close()
+
+
+def test_an_interrupt_during_the_copy_before_a_phase_ends_it_and_pauses_one_that_can_be_paused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gradstep.session.phase_stepper.LONG", 0.0)
+    session, _ = slow([])
+    pressed, save = False, Saver.save
+
+    def press(*given: Any) -> Saved:
+        nonlocal pressed
+        saved, pressed = save(*given), True
+        return saved
+
+    session.can_pause(lambda _: None, lambda: pressed)
+    before = state(session)
+    monkeypatch.setattr(Saver, "save", press)
+    outcome = do(session, "forward")
+    assert outcome.problem is not None
+    assert (outcome.problem.kind, outcome.stop.phase) == ("interrupted", "")
+    assert state(session) == before
+    monkeypatch.setattr(Saver, "save", save)
+    pressed = False
+    do(session, "forward")
+    monkeypatch.setattr(Saver, "save", press)
+    assert at(do(session, "forward")).place == 1
     session.close()
 
 

@@ -132,8 +132,10 @@ class Timeline:
         """Record that a command succeeded, in `seconds`: this is now the present point."""
         if self.travelling:
             return
+        if point is not None and isinstance(point.command, UseOptimizer):
+            self.repeats.clear()  # another one's step may not repeat
         if point is not None and point.checkpoint is not None:
-            self.kept.add(point)  # first: from here on nothing is called that could fail
+            self.kept.add(point)  # from here on nothing is called that could fail
         self.stops += 1
         if point is None:
             if self.current is not None:
@@ -142,8 +144,6 @@ class Timeline:
         self.small += point.small
         point.seconds = seconds
         self.ran += seconds
-        if isinstance(point.command, UseOptimizer):
-            self.repeats.clear()  # another one's step may not repeat
         self.branch = point.branch
         self.current = self.points[point.number] = self.branches[point.branch] = point
 

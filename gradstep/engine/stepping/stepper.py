@@ -224,6 +224,11 @@ class Stepping:
         return stop_place.number, self.ran, self.needed
 
     # -- from inside ---------------------------------------------------------------------------------------------------
+    def pause(self) -> bool:
+        """Stop at the next place; return True."""
+        self._thread.pausing = True
+        return True
+
     @contextmanager
     def forward(self, watched: Watched) -> Iterator[None]:
         """Stop at the places of the forward that the block runs; `watched` is what is recorded of it."""
