@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 from collections.abc import Iterator
 from itertools import pairwise
@@ -225,6 +226,15 @@ def test_freed_graphs_that_kept_points_share_count_once_and_are_within_the_budge
         assert turn > 2 or 1.0 < (timeline.bytes - before) / (layers * 700) < 1.9
     assert timeline.bytes <= 400_000
     assert 0 < sum(graph() is not None for graph in graphs) < 400_000 / (layers * 700)
+
+
+def test_a_kept_stop_is_few_objects_to_the_garbage_collector() -> None:
+    traveller, found = Traveller("linear", budget=1 << 30), []
+    for loops in (10, 40):
+        traveller.take("loop", loops)
+        gc.collect()
+        found.append(len(gc.get_objects()))
+    assert (found[1] - found[0]) / (40 * len(PHASES)) < 15
 
 
 def test_a_command_over_the_budget_drops_about_as_much_as_it_adds() -> None:

@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
+from msgspec import Struct
 from torch.autograd.graph import Node
 
 from gradstep.engine.autograd.long_graphs import free, make_room
@@ -20,8 +21,8 @@ from gradstep.engine.observe.other_threads import Elsewhere
 from gradstep.engine.observe.source_lines import Lines, SourcePlace
 
 
-class ModuleCall(NamedTuple):
-    """One call of a module during a forward."""
+class ModuleCall(Struct, frozen=True, gc=False):
+    """One call of a module during a forward. The garbage collector has nothing to find in it."""
 
     path: str
     """The module's dotted name; empty for the model itself."""

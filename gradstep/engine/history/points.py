@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from bisect import insort
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from heapq import heappop, heappush
 from itertools import islice
 from typing import Any
@@ -100,8 +99,14 @@ class KeptPoints:
     """
 
     def __init__(self) -> None:
-        self._kept: dict[int, _Kept] = {}
-        """By the number of the point."""
+        self._points: dict[int, TimelinePoint] = {}
+        """By number, as all that follows: an object for each would be one more for the garbage collector."""
+        self._before: dict[int, int] = {}
+        """The neighbour before each; the first point has none."""
+        self._after: dict[int, tuple[int, ...]] = {}
+        """The neighbours after it, one for each branch, the oldest first."""
+        self._gaps: dict[int, int] = {}
+        """The number of commands between the first of them and the one before; none where it must be kept."""
         self._by_gap: dict[int, list[int]] = {}
         """For each number of commands between neighbours, a heap of the points that have, or had, so many."""
         self._new: list[TimelinePoint] = []
@@ -118,31 +123,38 @@ class KeptPoints:
         self._new.clear()
 
     def _place(self, point: TimelinePoint) -> None:
-        if point.number in self._kept:
+        number = point.number
+        if number in self._points:
             return
-        kept = self._kept[point.number] = _Kept(point)
-        path = (self._kept.get(each.number) for each in islice(point.path(), 1, None))
-        kept.before = before = next((each for each in path if each is not None), None)
+        self._points[number] = point
+        before = next((each.number for each in islice(point.path(), 1, None) if each.number in self._points), None)
+        self._after[number] = after = tuple(
+            [each for each in self._after.get(before or 0, ()) if _leads_to(point, self._points[each])]
+        )
         if before is not None:
-            kept.after = [each for each in before.after if _leads_to(point, each.point)]
-            before.after = [each for each in before.after if each not in kept.after]
-            insort(before.after, kept, key=_number)
-            for each in kept.after:
-                each.before = kept
-            self._measure(before, kept, *kept.after)
+            self._before[number] = before
+            others = [each for each in self._after[before] if each not in after]
+            self._after[before] = tuple(sorted((*others, number)))
+            self._before.update(dict.fromkeys(after, number))
+            self._measure(before, number, *after)
 
     def remove(self, point: TimelinePoint) -> None:
         """Remove a point, whose checkpoint is dropped."""
         self.place()
-        kept = self._kept.pop(point.number, None)
-        if kept is None:
+        number = point.number
+        if self._points.pop(number, None) is None:
             return
-        for each in kept.after:
-            each.before = kept.before
-        if kept.before is not None:
-            kept.before.after.remove(kept)
-            kept.before.after = sorted([*kept.before.after, *kept.after], key=_number)
-            self._measure(kept.before, *kept.after)
+        after, before = self._after.pop(number), self._before.pop(number, None)
+        self._gaps.pop(number, None)
+        for each in after:
+            if before is None:
+                del self._before[each]
+            else:
+                self._before[each] = before
+        if before is not None:
+            others = [each for each in self._after[before] if each != number]
+            self._after[before] = tuple(sorted((*others, *after)))
+            self._measure(before, *after)
 
     def least(self, stops: int, spared: Sequence[TimelinePoint | None]) -> TimelinePoint | None:
         """Return the point with the least valuable checkpoint; None if all must be kept.
@@ -156,42 +168,28 @@ class KeptPoints:
         kept = {point.number for point in spared if point is not None}
         for gap, heap in list(self._by_gap.items()):
             passed = []
-            while heap and (heap[0] in kept or heap[0] not in self._kept or self._kept[heap[0]].gap != gap):
+            while heap and (heap[0] in kept or self._gaps.get(heap[0]) != gap):
                 number = heappop(heap)
                 passed += [number] if number in kept else []
             if heap and (worth := (gap / (stops - heap[0] + 1), heap[0])) < least:
-                best, least = self._kept[heap[0]].point, worth
+                best, least = self._points[heap[0]], worth
             for number in passed:
                 heappush(heap, number)
             if not heap:
                 del self._by_gap[gap]
         return best
 
-    def _measure(self, *several: _Kept) -> None:
+    def _measure(self, *several: int) -> None:
         """Measure the gap between the neighbours of points that may be dropped."""
-        for kept in several:
+        for number in several:
             # by the time of a rerun, the file of a `restore` may be gone or replaced
-            if kept.before is not None and not isinstance(kept.point.command, Restore):
-                gap = (kept.after[0] if kept.after else kept).point.depth - kept.before.point.depth
-                if gap != kept.gap:
-                    kept.gap = gap
-                    heappush(self._by_gap.setdefault(gap, []), kept.point.number)
-
-
-@dataclass(eq=False, slots=True)
-class _Kept:
-    """A point with a checkpoint, and its neighbours."""
-
-    point: TimelinePoint
-    before: _Kept | None = None
-    after: list[_Kept] = field(default_factory=list)
-    """One for each branch, the oldest first."""
-    gap: int = 0
-    """The number of commands between the first of them and the one before; 0 if it must be kept."""
-
-
-def _number(kept: _Kept) -> int:
-    return kept.point.number
+            before, after = self._before.get(number), self._after[number]
+            if before is not None and not isinstance(self._points[number].command, Restore):
+                last = after[0] if after else number
+                gap = self._points[last].depth - self._points[before].depth
+                if gap != self._gaps.get(number):
+                    self._gaps[number] = gap
+                    heappush(self._by_gap.setdefault(gap, []), number)
 
 
 def _leads_to(point: TimelinePoint, later: TimelinePoint) -> bool:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
+from msgspec import Struct
+from msgspec.structs import replace
 from torch import Tensor
 
 from gradstep.engine.bits import same_bits
@@ -12,8 +13,11 @@ from gradstep.engine.observe.account import AccountLine, Amount, folded, standin
 from gradstep.engine.observe.addends import BackwardAddends
 
 
-class LedgerEntry(NamedTuple):
-    """The account of one parameter's `.grad`."""
+class LedgerEntry(Struct, frozen=True, gc=False):
+    """The account of one parameter's `.grad`.
+
+    Kept with each point of the history, as `Accounts` are: the garbage collector would go through all of them in vain.
+    """
 
     added: int = 0
     """Backwards that added to it since it was last None or zeroed."""
@@ -27,7 +31,7 @@ _NONE: Mapping[str, tuple[Amount, ...]] = {}
 _NEW, _FIRST, _FIRST_USED = LedgerEntry(), LedgerEntry(1), LedgerEntry(1, 1)
 
 
-class Accounts(NamedTuple):
+class Accounts(Struct, frozen=True, gc=False):
     """A copy of the ledger; entries and lines are immutable."""
 
     entries: dict[str, LedgerEntry]
@@ -82,8 +86,9 @@ class Ledger:
         if not fresh and self.is_unknown(name):
             self._lines.pop(name, None)
             return
-        added, used, zeroed = _NEW if fresh else self._entries.get(name, _NEW)
-        self._entries[name] = LedgerEntry(added + 1, used, zeroed)
+        entry = _NEW if fresh else self._entries.get(name, _NEW)
+        added, used = entry.added, entry.used
+        self._entries[name] = replace(entry, added=added + 1)
         if recorded is None:
             self._lines.pop(name, None)
             return
@@ -106,7 +111,7 @@ class Ledger:
         """Note that an optimizer step used all that had been added to several."""
         known = [name for name in names if not self.is_unknown(name)] if self._forgotten else names
         for name, entry in [(name, self._entries.get(name, _NEW)) for name in known]:
-            self._entries[name] = _FIRST_USED if entry is _FIRST else entry._replace(used=entry.added)
+            self._entries[name] = _FIRST_USED if entry is _FIRST else replace(entry, used=entry.added)
         for name in names if self._lines else ():
             if name in self._lines:
                 self._lines[name] = (*self._lines[name], AccountLine("step"))
@@ -141,10 +146,10 @@ class Ledger:
         What the running backward has added comes last.
         """
         lines, addends = self._lines.get(name, ()), self._arrived.get(name, ())
-        added, _, zeroed = self.entry(name)
-        if not addends or (not lines and (added or zeroed or self.is_unknown(name))):
+        entry = self.entry(name)
+        if not addends or (not lines and (entry.added or entry.zeroed or self.is_unknown(name))):
             return lines
-        return (*lines, AccountLine("backward", addends, added + 1))
+        return (*lines, AccountLine("backward", addends, entry.added + 1))
 
     def entry(self, name: str) -> LedgerEntry:
         """Return the entry of a parameter."""
@@ -163,10 +168,10 @@ class Ledger:
         """Return how many backwards a `.grad` holds, and how many of them a step has used."""
         if self.is_unknown(name):
             return "unknown"
-        added, used, zeroed = self.entry(name)
-        added += self.running(name)
+        entry = self.entry(name)
+        added, used = entry.added + self.running(name), entry.used
         if not added:
-            return "zero" if zeroed else "given"
+            return "zero" if entry.zeroed else "given"
         if added == 1:
             return "stale" if used else "fresh"
         return f"x{added}, {used} used" if used else f"x{added}"

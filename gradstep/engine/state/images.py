@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from weakref import WeakValueDictionary, finalize
+from weakref import KeyedRef, WeakValueDictionary
 
 import torch
 from torch import Tensor
@@ -57,17 +57,19 @@ class Tally:
 
     def __init__(self) -> None:
         self.bytes = 0
-        self._held: dict[int, int] = {}
+        self._sizes: dict[int, KeyedRef[tuple[int, int], object]] = {}
+        self._released = self._release
 
     def hold(self, shared: object, size: int) -> None:
         """Count the bytes of an object for as long as it lives; once, however often it is given."""
-        if id(shared) not in self._held:
-            self._held[id(shared)] = size
+        if id(shared) not in self._sizes:
+            self._sizes[id(shared)] = KeyedRef(shared, self._released, (id(shared), size))
             self.bytes += size
-            finalize(shared, self._release, id(shared)).atexit = False
 
-    def _release(self, key: int) -> None:
-        self.bytes -= self._held.pop(key)
+    def _release(self, gone: KeyedRef[tuple[int, int], object]) -> None:
+        place, size = gone.key
+        del self._sizes[place]
+        self.bytes -= size
 
 
 class Images:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import torch
-from msgspec.structs import replace
+from msgspec.structs import astuple, replace
 from torch import Tensor
 
 from gradstep.engine.debuggee.debuggee import Debuggee
@@ -60,7 +60,7 @@ class Loop(Part[CapturedLoop]):
 
     def encode(self, held: Debuggee, captured: CapturedLoop, file: Writer) -> Mapping[str, Any]:
         return {
-            "ledger": {name: list(entry) for name, entry in captured.accounts.entries.items()},
+            "ledger": {name: list(astuple(entry)) for name, entry in captured.accounts.entries.items()},
             "point": {field: file.value(getattr(captured.point, field), field) for field in _PLAIN},
         }
 

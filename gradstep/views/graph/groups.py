@@ -54,8 +54,8 @@ class Groups:
                 found[place] = found[place]._replace(end=node)
             del open_[same:]
             for which in chain[same:]:
-                path, number = calls[which][:2]
-                key = path if number == 1 else f"{path}#{number}"
+                made = calls[which]
+                key = made.path if made.number == 1 else f"{made.path}#{made.number}"
                 found.append(Group(key, which, node, node, len(open_), open_[-1] if open_ else -1))
                 open_.append(len(found) - 1)
         self.items: list[Group] = _without_single(found)
