@@ -234,7 +234,7 @@ def test_a_kept_stop_is_few_objects_to_the_garbage_collector() -> None:
         traveller.take("loop", loops)
         gc.collect()
         found.append(len(gc.get_objects()))
-    assert (found[1] - found[0]) / (40 * len(PHASES)) < 15
+    assert (found[1] - found[0]) / (40 * len(PHASES)) < 20, "with what the test keeps"
 
 
 def test_a_command_over_the_budget_drops_about_as_much_as_it_adds() -> None:
