@@ -275,16 +275,15 @@ class Showing(Controller):
 
     def _activity(self) -> Activity:
         queue, now = self.queue, time.monotonic()
-        running = line_of(queue.running) if queue.running is not None else ""
         age = now - queue.since
         if queue.running is not None:
             self._clock.resume()
         # an engine that starts while nobody waits for it is not mentioned
         loading = bool(self._stages) and queue.busy and not queue.stop.number
-        mentioned = bool(running) and age >= _YOUNG and not loading
+        running = queue.running if age >= _YOUNG and not loading else None
         return Activity(
-            running if mentioned else "",
-            now - self._stages[0][1] if loading else age if mentioned else 0.0,
+            "" if running is None else line_of(running),
+            now - self._stages[0][1] if loading else 0.0 if running is None else age,
             queue.queued if queue.queued > 1 else 0,  # a single job usually starts at once
             loading,
             queue.dead,

@@ -36,13 +36,14 @@ class Node(Controller):
     def wants(self) -> Sequence[tuple[str, Request]]:
         """Set the subject of the node panels; where Model is hidden, ask for its view, which has the selection."""
         position, source = self.screen.status.stop.position, self.screen.panel(SourcePanel)
+        subject = self._subject()
         for panel in (self.screen.panel(JtvPanel), self.screen.panel(ContributionsPanel), source):
-            panel.number, panel.path = self._subject()
+            panel.number, panel.path = subject
         of_script = self.queue.stop.script and not self._pointed
         if of_script or (position is not None and position.kind != "node"):
             source.number, source.path = None, ""  # the running line
         inside = self.screen.panel(InsidePanel)
-        inside.number, inside.path = self._module()
+        inside.number, inside.path = self._module(*subject)
         places, model = self.screen.placements, self.screen.model
         return [] if "model" in places or places.keys().isdisjoint(_ABOUT) else [("model", model.request())]
 
@@ -78,9 +79,8 @@ class Node(Controller):
             return None, model.pointed
         return graph.pointed_node, ""
 
-    def _module(self) -> tuple[int | None, str]:
+    def _module(self, number: int | None, path: str) -> tuple[int | None, str]:
         """Return the subject of Inside between phases: the module under Model's cursor, in a node's call of it."""
-        number, path = self._subject()
         if self.queue.stop.position is not None or (
             self.screen.model.here is not None and not self.screen.model.pointed
         ):
