@@ -112,8 +112,10 @@ def _undone(then: tuple[int, int], now: tuple[int, int], timeline: Timeline | No
     """Return whether a `let` made at `then` (a point, and a place inside a phase) has been undone since."""
     if then[0] == now[0]:
         return then[1] > now[1]
-    current = None if timeline is None else timeline.current
-    return current is not None and all(point.number != then[0] for point in current.path())
+    if timeline is None or timeline.current is None:
+        return False
+    made = timeline.points.get(then[0])
+    return made is None or not made.leads_to(timeline.current)
 
 
 def _why_none(inspector: Inspector, what: Expression) -> str:

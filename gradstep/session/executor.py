@@ -331,7 +331,7 @@ class Executor:
             base.parameters,
             pausable=self.inspector.stepper.pausable,
             branch=timeline.branch if kept else "",
-            ahead=len(timeline.ahead()) if kept else 0,
+            ahead=timeline.ahead if kept else 0,
         )
 
 

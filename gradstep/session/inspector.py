@@ -132,7 +132,7 @@ class Inspector:
         self._changed: frozenset[str] | None = None
         self._compared: Comparison | None = None
         """The comparison that it is read from, until it has arrived."""
-        self._losses = LossViewer()
+        self._losses, self._past_losses = LossViewer(), LossViewer()
         self._batches = BatchViewer(held)
         self._node_views = NodeViews(held)
         self._nodes_shown = False
@@ -156,14 +156,14 @@ class Inspector:
         self._tensors.measures.forget()
 
     def aside(self, held: Held | None = None) -> Inspector:
-        """Return an inspector for a past point: it shares the names and the selection, but no caches.
+        """Return an inspector for a past point: it shares the names and the selection, but no caches, save of losses.
 
         Args:
             held: a debuggee with what was recorded there; None for the workload, which has travelled there.
         """
         made = Inspector(self.runner if held is None else Runner(held))
         made.selection, made.watches, made.stepper, made._past = self.selection, self.watches, self.stepper, True
-        made.checker = self.checker
+        made.checker, made._losses = self.checker, self._past_losses
         made.scope.lets = self.scope.lets
         made.set_to_none, made.timeline, made.opening = self.set_to_none, self.timeline, self.opening
         return made

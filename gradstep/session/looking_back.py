@@ -116,7 +116,6 @@ class LookingBack:
         )
         if before is not None:
             point.entries = tuple(zip(held.losses[before.known :], held.loss_rates[before.known :], strict=True))
-            point.depth = before.depth + 1
             old = next((each.checkpoint for each in before.path() if each.checkpoint is not None), None)
             if old is not None and recorded is not None:
                 point.note_written(old, recorded.now)

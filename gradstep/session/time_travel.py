@@ -123,13 +123,12 @@ class TimeTravel:
         return self.timeline.back(max(back, count))
 
     def _forth(self, count: int) -> TimelinePoint:
-        ahead = self.timeline.ahead()
-        forth = 0
-        for _ in range(min(count, len(ahead))):
+        timeline, ahead, forth = self.timeline, self.timeline.ahead, 0
+        for _ in range(min(count, ahead)):
             forth += 1
-            while forth < len(ahead) and ahead[forth].number in self._joined:
+            while forth < ahead and timeline.forth(forth + 1).number in self._joined:
                 forth += 1
-        return self.timeline.forth(max(forth, count))
+        return timeline.forth(max(forth, count))
 
     def _switch(self, name: str) -> str:
         timeline = self.timeline

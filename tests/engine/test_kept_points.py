@@ -17,8 +17,7 @@ CHECKPOINT = Checkpoint({}, {})
 
 
 def new(number: int, parent: TimelinePoint | None, command: Any = None) -> TimelinePoint:
-    depth = 0 if parent is None else parent.depth + 1
-    return TimelinePoint(number, parent, command or Forward(), "main", CHECKPOINT, depth=depth)
+    return TimelinePoint(number, parent, command or Forward(), "main", CHECKPOINT)
 
 
 def searched(points: list[TimelinePoint], stops: int, spared: tuple[TimelinePoint, ...]) -> TimelinePoint | None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import msgspec
 import pytest
 import torch
+from counting import calls
 from hypothesis import given
 from hypothesis import strategies as st
 from running import runner_of
@@ -292,6 +294,32 @@ def test_a_history_that_was_cut_and_went_on_differently_is_read_again() -> None:
     view = look.view(held, 2, LookLoss())
     assert [point.loss for point in view.points] == [1.0, 7.0, 8.0]
     assert view.first_nan is None
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 8), st.lists(st.tuples(st.integers(0, 1), st.integers(0, 6)), max_size=5))),
+    st.sampled_from(("forward", "iteration")),
+    st.sampled_from((0.0, 0.5)),
+)
+def test_a_history_seen_before_at_another_point_is_the_same_as_one_read_afresh(
+    moves: list[tuple[int, list[tuple[int, int]]]], by: Any, smoothing: float
+) -> None:
+    held, look, request = history(), LossViewer(), LookLoss(by=by, smoothing=smoothing)
+    for back, more in moves:
+        del held.losses[max(0, len(held.losses) - back) :], held.loss_rates[max(0, len(held.loss_rates) - back) :]
+        for later, value in more:
+            iteration = held.losses[-1][0] + later if held.losses else 0
+            held.losses.append((iteration, (math.nan, math.inf, 1.0, 2.0, 4.0, 8.0, 16.0)[value]))
+            held.loss_rates.append((float(value),))
+        seen, fresh = look.view(held, 1, request), LossViewer().view(held, 1, request)
+        assert str(msgspec.to_builtins(seen)) == str(msgspec.to_builtins(fresh)), "as text: NaN is not equal to itself"
+
+
+def test_a_loss_far_back_is_read_once_and_then_what_is_between() -> None:
+    held, look = history(*map(float, range(4000))), LossViewer()
+    look.view(held, 1, LookLoss(10))
+    del held.losses[3000:], held.loss_rates[3000:]
+    assert calls(lambda: look.view(held, 1, LookLoss(10))) < 200
 
 
 # -- why ---------------------------------------------------------------------------------------------------------------

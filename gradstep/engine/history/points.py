@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from itertools import islice
 from typing import Any
@@ -55,8 +55,10 @@ class TimelinePoint:
     """Approximate bytes of its checkpoint outside of images."""
     seconds: float = 0.0
     """How long the command took by itself, without what gradstep does around it."""
-    depth: int = 0
+    depth: int = field(init=False)
     """The number of commands from the first point to here."""
+    _jump: TimelinePoint = field(init=False)
+    """An earlier point, so chosen that any is reached in about log2(depth) of these (Myers, 1983: skew-binary)."""
     forward: TimelinePoint | None = None
     """The point whose forward made the graph that is alive here; None when no graph is."""
     made_by: TimelinePoint | None = None
@@ -72,6 +74,15 @@ class TimelinePoint:
     lost: str = ""
     """Why it can no longer be reached; empty while it can."""
 
+    def __post_init__(self) -> None:
+        before = self.parent
+        if before is None:
+            self.depth, self._jump = 0, self
+            return
+        self.depth, jump = before.depth + 1, before._jump
+        equal = before.depth - jump.depth == jump.depth - jump._jump.depth
+        self._jump = jump._jump if equal else before
+
     @property
     def changed(self) -> tuple[str, ...]:
         """The names of the tensors that the command changed."""
@@ -83,6 +94,21 @@ class TimelinePoint:
         while point is not None:
             yield point
             point = point.parent
+
+    def ancestor(self, depth: int) -> TimelinePoint:
+        """Return the point at a depth on the path to here, in few steps however long the path is."""
+        point = self
+        while point.depth > depth:
+            if point._jump.depth >= depth:
+                point = point._jump
+            else:
+                assert point.parent is not None
+                point = point.parent
+        return point
+
+    def leads_to(self, later: TimelinePoint) -> bool:
+        """Return whether this point is on the path to another one, or is that one."""
+        return later.ancestor(self.depth) is self
 
     def note_written(self, before: Checkpoint, after: Checkpoint) -> None:
         """Note the tensors that the command changed: those that have other images in the checkpoint after it."""
@@ -129,7 +155,7 @@ class KeptPoints:
         self._points[number] = point
         before = next((each.number for each in islice(point.path(), 1, None) if each.number in self._points), None)
         self._after[number] = after = tuple(
-            [each for each in self._after.get(before or 0, ()) if _leads_to(point, self._points[each])]
+            [each for each in self._after.get(before or 0, ()) if point.leads_to(self._points[each])]
         )
         if before is not None:
             self._before[number] = before
@@ -192,19 +218,16 @@ class KeptPoints:
                     heappush(self._by_gap.setdefault(gap, []), number)
 
 
-def _leads_to(point: TimelinePoint, later: TimelinePoint) -> bool:
-    """Return whether a point is on the path to a later one."""
-    ahead = later.depth - point.depth
-    return ahead > 0 and next(islice(later.path(), ahead, None)) is point
-
-
 def fork_of(one: TimelinePoint, other: TimelinePoint) -> TimelinePoint:
     """Return the last common point on the paths to both."""
+    one, other = one.ancestor(other.depth), other.ancestor(one.depth)
     while one is not other:
-        if one.depth < other.depth:
-            one, other = other, one
-        assert one.parent is not None
-        one = one.parent
+        if one._jump is not other._jump:
+            one, other = one._jump, other._jump
+        else:
+            assert one.parent is not None
+            assert other.parent is not None
+            one, other = one.parent, other.parent
     return one
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any
 
 from gradstep.engine.expressions.names import Scope
@@ -187,7 +186,6 @@ class Timeline:
             parts = (*saved.captured,)
             point.wrote = self._shared.setdefault(point.wrote, point.wrote)
             point.parts = self._shared.setdefault(parts, parts)
-            point.depth = before.depth + 1
             point.small = size_of(checkpoint, before.checkpoint)
         self.images.tally.hold(now.watched, _NODE * len(now.watched.numbers))
         point.made_by = point if isinstance(command, Forward) or before is None else before.made_by
@@ -253,22 +251,18 @@ class Timeline:
         """
         here = self.here()
         if count <= here.depth:
-            return next(islice(here.path(), count, None))
+            return here.ancestor(here.depth - count)
         first = min(self.points)
         if here.depth == 0:
             raise wrong("there is nothing to undo", f"this is the first stop, {first}: the workload as it was built")
         what = f"{numbers.count(here.depth, 'command')} between here and the first stop"
         raise wrong(f"{count} commands can't be undone", what, f"`goto {first}` goes there", str(count))
 
-    def ahead(self) -> list[TimelinePoint]:
-        """Return the points that were undone on this branch, the next one first."""
-        here = self.here()
-        found: list[TimelinePoint] = []
-        for point in self.branches[self.branch].path():
-            if point is here:
-                return found[::-1]
-            found.append(point)
-        return []
+    @property
+    def ahead(self) -> int:
+        """The number of commands that were undone on this branch."""
+        here, end = self.here(), self.branches[self.branch]
+        return end.depth - here.depth if here.leads_to(end) else 0
 
     def forth(self, count: int) -> TimelinePoint:
         """Return the point `count` commands ahead, among those that were undone on this branch.
@@ -276,13 +270,13 @@ class Timeline:
         Raises:
             GradstepError: there are fewer.
         """
-        ahead = self.ahead()
+        ahead = self.ahead
         if not ahead:
             raise wrong("there is nothing to redo", f"this is the last stop of branch {self.branch}")
-        if count > len(ahead):
-            what = f"{numbers.count(len(ahead), 'command')} between here and the end of branch {self.branch}"
+        if count > ahead:
+            what = f"{numbers.count(ahead, 'command')} between here and the end of branch {self.branch}"
             raise wrong(f"{count} commands can't be redone", what, f"`switch {self.branch}` goes there", str(count))
-        return ahead[count - 1]
+        return self.branches[self.branch].ancestor(self.here().depth + count)
 
     def at(self, number: int) -> TimelinePoint:
         """Return the point of a stop.
@@ -334,8 +328,7 @@ class Timeline:
 
     def holds(self, branch: str, point: TimelinePoint) -> bool:
         """Return whether a branch contains a point."""
-        end = self.branches[branch]
-        return point.depth <= end.depth and next(islice(end.path(), end.depth - point.depth, None)) is point
+        return point.leads_to(self.branches[branch])
 
     def begin_branch(self, name: str) -> str:
         """Start a branch here; return what it prints.

@@ -201,8 +201,8 @@ def _run_on(timeline: Timeline, target: TimelinePoint) -> None:
 def _next_known(timeline: Timeline, target: TimelinePoint) -> TimelinePoint:
     """Return a point after the target that has a checkpoint or a digest."""
     for point in timeline.points.values():
-        ahead, known = point.depth - target.depth, point.checkpoint is not None or point.digest
-        if ahead > 0 and known and next(islice(point.path(), ahead, None)) is target:
+        known = point.checkpoint is not None or point.digest
+        if known and point.depth > target.depth and target.leads_to(point):
             return point
     raise wrong(f"stop {target.number} can no longer be reached", "no stop after it is kept that could prove a rerun")
 

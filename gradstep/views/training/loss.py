@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from typing import Literal
 
@@ -31,8 +31,9 @@ class LossViewer:
             self._which = held.loss_series[-1] if len(held.loss_names) > 1 and held.loss_series else -1
         which = self._which
         series = self._series.get(which, _NONE)
-        if (series.by, series.smoothing) != (look.by, smoothing) or not series.continues(held):
+        if (series.by, series.smoothing) != (look.by, smoothing):
             series = self._series[which] = _Series(look.by, smoothing)
+        series.follow(held.losses)
         series.read(held.losses, held.loss_rates, () if which < 0 else held.loss_series, which)
         scalar = held.point.loss is None or held.point.value is not None
         note = "" if scalar else "the loss is not a scalar: backward will raise; end it with .sum() or .mean()"
@@ -62,13 +63,25 @@ class _Series:
         """The indices of the points that are not finite, ascending."""
         self.first_nan: int | None = None
         self.first_inf: int | None = None
-        self._last: tuple[int, float] | None = None
-        self._read = 0
+        self._seen: list[tuple[int, float]] = []
+        """The losses that were read; what led to one is the same wherever the very same tuple is."""
         self._together = 0  # forwards in the last point
 
-    def continues(self, held: Held) -> bool:
-        """Return whether what was read is still the beginning of the history; going back in time changes that."""
-        return self._read <= len(held.losses) and (self._read == 0 or held.losses[self._read - 1] is self._last)
+    def follow(self, losses: Sequence[tuple[int, float]]) -> None:
+        """Drop the points of what is not in the history any more, after going back in time."""
+        seen = self._seen
+        common = bisect_left(range(min(len(seen), len(losses))), True, key=lambda i: losses[i] is not seen[i])
+        if common < len(seen):
+            place = bisect_right(self.points, common, key=lambda point: point.forward)
+            if self.by == "iteration":  # more forwards may follow in it
+                place = max(0, place - 1)
+            del self.points[place:]
+            del self.odd[bisect_left(self.odd, place) :]
+            del seen[self.points[-1].forward if self.points else 0 :]
+            if self.first_nan is not None and self.first_nan >= place:
+                self.first_nan = None
+            if self.first_inf is not None and self.first_inf >= place:
+                self.first_inf = None
 
     def read(
         self,
@@ -78,7 +91,9 @@ class _Series:
         which: int = -1,
     ) -> None:
         """Read what was added since; of `series`, where it is not empty, only the losses of `which`."""
-        for i in range(self._read, len(losses)):
+        read = len(self._seen)
+        self._seen += losses[read:]
+        for i in range(read, len(losses)):
             if series and series[i] != which:
                 continue
             iteration, loss = losses[i]
@@ -89,8 +104,6 @@ class _Series:
             else:
                 self._together = 1
             self._add(point)
-        self._read = len(losses)
-        self._last = losses[-1] if losses else None
 
     def _joined(self, loss: float) -> float:
         """Remove the last point, and return the mean of it and one more forward of its iteration."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from itertools import islice, takewhile
+from itertools import islice
 
 from msgspec.structs import replace
 
@@ -37,8 +37,8 @@ def timeline_view(timeline: Timeline, stop: int, look: LookTimeline) -> Timeline
     end = max(0, total - look.last)
     first = max(0, end - look.count)
     points = [*islice(reversed(timeline.points.values()), total - end, total - first)][::-1]
-    path = timeline.branches[timeline.branch].path()
-    way = {point.number for point in takewhile(lambda point: point.number >= points[0].number, path)} if points else ()
+    last = timeline.branches[timeline.branch]
+    way = {point.number for point in points if point.leads_to(last)}
     ends: dict[int, list[str]] = {}
     for name, point in timeline.branches.items():
         ends.setdefault(point.number, []).append(name)
