@@ -23,9 +23,10 @@ from gradstep.values.views import NoView, Request, View
 
 _OUT_OF_THE_WAY = 200
 """The lowest descriptor for the socket of a script, which counts its own files from 3."""
-_MALLOC = {"M_ARENA_MAX": (-8, 1), "M_MMAP_MAX": (-4, 0), "M_TRIM_THRESHOLD": (-1, 1 << 30)}
-"""Options of glibc's `mallopt`, by its names: threads share one heap, large blocks are in it too, and it shrinks only
-when more than a GiB at its end is free."""
+_M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8
+"""Options of glibc's `mallopt`."""
+_SPARE = 1 << 30
+"""The most free bytes at the end of the heap that are not returned to the system."""
 
 
 def main() -> None:
@@ -43,6 +44,7 @@ def main() -> None:
         high = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _OUT_OF_THE_WAY)
         os.close(descriptor)
         serve_script(socket.socket(fileno=high), history, bool(offload), share)
+    _set_malloc({_M_ARENA_MAX: 1})  # before there is a thread: the heaps of others are returned whenever they are free
     kill_children_on_exit()
     sys.path.append(os.getcwd())  # for pkg.module:factory; last, where it shadows nothing
     faulthandler.enable()
@@ -123,8 +125,12 @@ def reuse_freed_memory() -> None:
 
     The page faults of new gradients would otherwise take as long as the rest of the backward of a GPT-2.
     """
+    _set_malloc({_M_MMAP_MAX: 0, _M_TRIM_THRESHOLD: _SPARE})
+
+
+def _set_malloc(options: dict[int, int]) -> None:
     with suppress(AttributeError):  # not glibc
-        for option, value in _MALLOC.values():
+        for option, value in options.items():
             ctypes.CDLL(None).mallopt(option, value)
 
 
