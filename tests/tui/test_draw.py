@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
+from counting import calls
 from fake_session import FREED, model_of, model_rows, node_rows
 from hypothesis import given
 from hypothesis import strategies as st
@@ -152,6 +153,25 @@ def test_log_keeps_its_end_in_sight():
     rows = plain(log.draw(entries, 40, 5).lines)
     assert rows[-1] == "  forward 99999"
     assert plain(log.draw(entries, 40, 5, 10).lines)[0] == "  forward 10"
+
+
+def test_a_log_that_forgets_its_oldest_rows_counts_the_commands_that_it_has(monkeypatch):
+    monkeypatch.setattr(log.LogPanel, "_MOST", 20)
+    panel = log.LogPanel()
+    for i in range(30):
+        panel.add([log.LogRow("failed" if i % 3 else "command", f"forward {i}"), log.LogRow("printed", "1")])
+        panel.write("text\nmore")
+    assert len(panel.entries) <= 20
+    assert panel.draw(40, 5) == log.draw(panel.entries, 40, 5)
+
+
+def test_a_long_log_costs_its_rows_in_sight():
+    took = []
+    for many in (100, 10_000):
+        panel = log.LogPanel()
+        panel.add([log.LogRow("command", f"forward {i}") for i in range(many)])
+        took.append(calls(lambda: panel.draw(40, 5)))  # noqa: B023
+    assert took[1] < 1.2 * took[0]
 
 
 def test_log_marks_failures_and_output():

@@ -51,11 +51,21 @@ def output_entries(text: str) -> list[LogRow]:
     return [LogRow("output", clean(line.rstrip("\r").rsplit("\r", 1)[-1])) for line in text.split("\n")]
 
 
-def draw(entries: Sequence[LogRow], width: int, height: int, first: int = -1, at: int = -1) -> Drawing:
-    """Draw the log from row `first` on (-1: its end), the cursor on row `at` (-1: none)."""
+def commands_in(entries: Sequence[LogRow]) -> int:
+    """Return how many of the rows are commands."""
+    return sum(entry.kind in {"command", "failed"} for entry in entries)
+
+
+def draw(
+    entries: Sequence[LogRow], width: int, height: int, first: int = -1, at: int = -1, commands: int | None = None
+) -> Drawing:
+    """Draw the log from row `first` on (-1: its end), the cursor on row `at` (-1: none).
+
+    `commands` is the number of commands among the rows; None to count them.
+    """
     if not entries:
         return empty(width, height, "No commands yet: each one appears here as the line that replays it.")
-    commands = sum(entry.kind in {"command", "failed"} for entry in entries)
+    commands = commands_in(entries) if commands is None else commands
     start, end = window(len(entries), len(entries) if first < 0 else first, height)
     lines = [_line(entry, width, place == at) for place, entry in enumerate(entries[start:end], start)]
     return Drawing(numbers.count(commands, "command"), lines, len(entries), start, end - start)
@@ -78,6 +88,7 @@ class LogPanel(Panel[NoView]):
     def __init__(self) -> None:
         super().__init__("log")
         self.entries: list[LogRow] = []
+        self._commands = 0
         self._open = False
         self._at_end = True
         self.at = -1
@@ -86,8 +97,10 @@ class LogPanel(Panel[NoView]):
     def add(self, entries: Sequence[LogRow]) -> None:
         """Append rows; beyond `_MOST`, the oldest are dropped."""
         self.entries += entries
+        self._commands += commands_in(entries)
         self._open = False
         if len(self.entries) > self._MOST:
+            self._commands -= commands_in(self.entries[: self._MOST // 10])
             del self.entries[: self._MOST // 10]
         self._reveal()
 
@@ -107,7 +120,7 @@ class LogPanel(Panel[NoView]):
     def draw(self, width: int, height: int) -> Drawing:
         """Draw the body."""
         first = -1 if self._at_end else self.first
-        return draw(self.entries, width, height, first, self.at if self.focused else -1)
+        return draw(self.entries, width, height, first, self.at if self.focused else -1, self._commands)
 
     def move(self, rows: int) -> None:
         """Move the cursor; on the last row it follows the end."""
