@@ -23,6 +23,7 @@ from gradstep.engine.state.saved import Saved
 from gradstep.engine.stepping.backward_places import BackwardPlaces
 from gradstep.engine.stepping.gradient_edits import Flows
 from gradstep.engine.transaction import Transaction
+from gradstep.engine.yielding import YieldedError
 from gradstep.values.commands import ACT_NAMES, Backward, EditCommand, PointCommand, line_of
 from gradstep.values.errors import GradstepError
 from gradstep.values.views.inside import SourceLine
@@ -99,6 +100,8 @@ class Runner:
             if saved is not None:
                 self.transaction.roll_back(saved)
             held.refused = ACT_NAMES[type(act)]
+            if isinstance(error, YieldedError):
+                raise
             raise GradstepError(with_cause(problem_of(error, held.refused), held, batch)) from error
         held.saved, held.refused = saved or _UNKNOWN, ""
 

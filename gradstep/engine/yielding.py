@@ -16,6 +16,9 @@ class YieldedError(BaseException):
     It is not an `Exception`: the code of the debuggee that is rerun must not catch it.
     """
 
+    def __init__(self) -> None:
+        super().__init__("it takes long, and a command goes first")
+
 
 def yielding(pieces: Iterable[_Piece], waits: Waits) -> Iterator[_Piece]:
     """Yield pieces of work, each of a few milliseconds, until a command waits.

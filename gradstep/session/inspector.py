@@ -300,8 +300,8 @@ class Inspector:
         try:
             view = self._view(stop, request)
             return (yield from view) if isinstance(view, Generator) else view
-        except YieldedError:
-            return NoView(stop, "it takes long, and a command goes first", due=True)
+        except YieldedError as error:
+            return NoView(stop, str(error), due=True)
         except GradstepError as error:
             return NoView(stop, str(error))
         except Exception as error:

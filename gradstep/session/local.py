@@ -197,10 +197,14 @@ class Session(PythonApi):
         """
         if self._executor is None:
             return tuple(NoView(0, "nothing is loaded yet") for _ in requests)
-        if at and at != self.stop.number:
-            return self.time_travel.look(at, requests)
-        inspector, number = self._executor.inspector, self.stop.number
-        return inspector.stepper.here(lambda: inspector.look(number, requests))
+        inspector, number, timeline = self._executor.inspector, self.stop.number, self.time_travel.timeline
+        timeline.waits = inspector.waits
+        try:
+            if at and at != number:
+                return self.time_travel.look(at, requests)
+            return inspector.stepper.here(lambda: inspector.look(number, requests))
+        finally:
+            timeline.waits = never
 
     def idle(self) -> Iterator[None]:
         """Prepare for the next commands while none is to be carried out, in pieces of a few milliseconds."""

@@ -23,6 +23,7 @@ from gradstep.engine.state.digest import digest, measured_on
 from gradstep.engine.state.images import Images
 from gradstep.engine.state.registry import name_of
 from gradstep.engine.state.snapshot import take, tensors_of
+from gradstep.engine.yielding import YieldedError
 from gradstep.values import commands as cmd
 from gradstep.values.differences import comparison_words
 from gradstep.values.errors import GradstepError, wrong
@@ -194,6 +195,8 @@ class TimeTravel:
 
         try:
             return inspector.stepper.here(views)
+        except YieldedError as error:
+            return tuple(NoView(stop, str(error), due=True) for _ in requests)
         except GradstepError as error:
             problem = error.problem
             why = f"{problem.title}: {'; '.join(filter(None, (problem.what, problem.remedy)))}"

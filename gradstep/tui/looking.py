@@ -122,7 +122,7 @@ class Looking:
     def take(self, name: str, request: Request, view: View) -> None:
         """Assign a view to the panel that requested it, unless the engine has left it for a later request."""
         if isinstance(view, NoView) and view.due:
-            self._left.add(name)
+            self._left |= {name} if self._screen.past.row is None else set()
             return
         self._left.discard(name)
         panel = self._screen.panels[name]

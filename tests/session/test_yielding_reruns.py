@@ -10,16 +10,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from gradstep.engine.state.digest import digest_at
 from gradstep.session import phase_stepper
 from gradstep.session.local import Session
 from gradstep.session.transport.request_loop import Gate
 from gradstep.session.transport.wire import Close, Execute, Executed, Frames, Look, Looked, Reply, frame, read_reply
 from gradstep.values.commands import ACTS, Let
 from gradstep.values.expressions import Name
-from gradstep.values.views import Digest, LookDigest, NoView, Request, View
+from gradstep.values.views import Digest, LookDigest, LookModel, LookTensor, NoView, Request, View
 from gradstep.values.views.contributions import LookContributions
 from gradstep.values.views.inside import LookInside
 from gradstep.values.views.node import LookNode
+from gradstep.values.views.timeline import LookCompare
 from gradstep.workload import Workload
 
 DUE = (NoView(7, "it takes long, and a command goes first", due=True),)
@@ -65,6 +67,7 @@ def digest_of(session: Session) -> str:
 def left_behind(session: Session) -> list[object]:
     """Return what a rerun could leave behind: the state, versions, the gradients themselves, hooks, the graph."""
     held, graph = session.inspector.held, session.inspector.held.graph()
+    assert graph is not None
     tensors = [tensor for _, tensor in (*held.parameters, *held.buffers())]
     hooks = [len(p._backward_hooks or ()) + len(p._post_accumulate_grad_hooks or ()) for _, p in held.parameters]
     everywhere = nn.modules.module._global_forward_pre_hooks, nn.modules.module._global_forward_hooks
@@ -75,7 +78,7 @@ def left_behind(session: Session) -> list[object]:
         hooks,
         [len(each) for each in everywhere],
         torch.is_grad_enabled(),
-        id(graph),
+        [node.name() for node in graph.nodes],
         id(held.point.loss),
     ]
 
@@ -104,6 +107,37 @@ def test_a_rerun_that_is_given_up_anywhere_leaves_nothing_behind(request_: Reque
         assert asked <= ends + 2, "it ends there, or where the model that caught the error ends"
     assert view == whole
     assert ends > 20, "it can be given up at every module and node"
+
+
+@pytest.mark.parametrize(("requests", "at"), [((LookModel(), LookTensor(4, 4)), 4), ((LookCompare("1", "4"),), 0)])
+def test_commands_rerun_to_look_at_the_past_are_given_up_anywhere_and_leave_nothing_behind(
+    requests: tuple[Request, ...], at: int
+) -> None:
+    whole = session_of().look(*requests, at=at)
+    session, asked, ends = session_of(), 0, 0
+    timeline = session.time_travel.timeline
+    for stop in (3, 4):
+        point = timeline.at(stop)
+        assert point.checkpoint is not None
+        point.digest = digest_at(session.inspector.held, point.checkpoint)
+        timeline.drop(point)
+
+    def waits() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked >= ends
+
+    session.can_pause(lambda _: None, waits=waits)
+    before = left_behind(session)
+    for ends in count(1):
+        asked = 0
+        views = session.look(*requests, at=at)
+        assert left_behind(session) == before, ends
+        if asked < ends:
+            break
+        assert views == (NoView(at or 7, DUE[0].why, due=True),) * len(requests)
+    assert views == whole
+    assert ends > 20, "they can be given up at every module and node"
 
 
 def test_the_views_of_a_short_rerun_come_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

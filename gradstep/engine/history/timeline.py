@@ -13,6 +13,7 @@ from gradstep.engine.runner import Runner
 from gradstep.engine.state.images import Image, Images
 from gradstep.engine.state.saved import Saved
 from gradstep.engine.state.snapshot import Checkpoint, size_of, take, tensors_of
+from gradstep.engine.yielding import Waits, never
 from gradstep.values import numbers
 from gradstep.values.commands import HISTORY_TIME, Forward, PointCommand, Restore, UseOptimizer
 from gradstep.values.errors import wrong
@@ -50,6 +51,8 @@ class Timeline:
     branch: str = FIRST
     travelling: bool = False
     """True while commands are rerun: their points exist already."""
+    waits: Waits = never
+    """Returns whether a command waits for the look that commands are rerun for; `never` outside of one."""
     visiting: bool = False
     """True while the workload is at another point than `current`, so that views can show it."""
     repeats: dict[type[Any], bool] = field(default_factory=dict)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -12,18 +12,23 @@ from msgspec import Struct
 from msgspec.structs import replace
 from torch import Tensor
 
+from gradstep.engine.autograd.graph import GraphRecord
 from gradstep.engine.bits import same_bits, sketch_of, write
 from gradstep.engine.held import Held
 from gradstep.engine.history.before import command_name, saved_before
 from gradstep.engine.history.peek import lend_graph, peek
 from gradstep.engine.history.points import TimelinePoint
 from gradstep.engine.history.timeline import Timeline
+from gradstep.engine.observe.engine_calls import EngineCall
+from gradstep.engine.observe.observer import observe
+from gradstep.engine.observe.stream import ModuleEntered, NodeAbout
 from gradstep.engine.state import registry
 from gradstep.engine.state.digest import digest, digest_at
 from gradstep.engine.state.images import Image, Images
 from gradstep.engine.state.part import Key
 from gradstep.engine.state.saved import Saved, restore_parts
 from gradstep.engine.state.snapshot import Checkpoint, restore, tensors_of
+from gradstep.engine.yielding import give_way, never
 from gradstep.values.commands import Forward, PointCommand
 from gradstep.values.errors import GradstepError, wrong
 
@@ -258,7 +263,8 @@ def _run_again(timeline: Timeline, points: list[TimelinePoint]) -> dict[type[obj
     try:
         for place, point in enumerate(points):
             assert point.command is not None
-            timeline.runner.carry_out(point.command, timeline.scope)
+            with _giving_way(timeline):
+                timeline.runner.carry_out(point.command, timeline.scope)
             if point.checkpoint is None and point.results is None and not _same_results(held, point):
                 raise _other_bits(timeline, point)
             for back, entry in enumerate(reversed(point.entries), 1):
@@ -277,6 +283,23 @@ def _run_again(timeline: Timeline, points: list[TimelinePoint]) -> dict[type[obj
     finally:
         runner.observed, timeline.travelling = observed, False
     return differing
+
+
+@contextmanager
+def _giving_way(timeline: Timeline) -> Iterator[None]:
+    """Give up what the block runs, at a module or a node, once a command waits for the look that it is rerun for."""
+    held, waits = timeline.held, timeline.waits
+
+    def yields(_: object) -> None:
+        give_way(waits)
+
+    def graph(call: EngineCall) -> GraphRecord | None:
+        return None if held.graph_takes_long else call.whole_graph()
+
+    yields(None)
+    with nullcontext() if waits is never else observe({ModuleEntered: yields, NodeAbout: yields}, graph=graph):
+        yield
+    yields(None)  # the user's code may have caught the error
 
 
 def _same_results(held: Held, point: TimelinePoint) -> bool:
