@@ -187,9 +187,9 @@ class Find(Controller):
             self.screen.put(command_job(show_of(view.hits[self._hit].shows)))
 
     def _go_back(self, home: _Home) -> None:
-        graph = self.screen.panel(GraphPanel)
+        graph, model = self.screen.panel(GraphPanel), self.screen.model
         graph.seek("")
-        self.screen.model.at, self.screen.model.first = home.model
+        (model.at, model.first), model.sought = home.model, ""
         graph.at, graph.first = home.graph
         self.screen.go_to(home.recent[0])
         self.screen.recent = [*home.recent]

@@ -18,7 +18,7 @@ from gradstep.views.numbers import Norms
 
 
 class ModelViewer:
-    """Makes Model views. The tree is walked again only when a module, parameter or buffer was added or replaced."""
+    """Makes Model views. The tree is walked again only when the modules have other children, parameters or buffers."""
 
     def __init__(self, held: Held) -> None:
         self._held = held
