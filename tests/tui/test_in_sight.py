@@ -267,6 +267,34 @@ def test_a_view_that_takes_a_long_rerun_comes_after_what_a_command_did(see, engi
     assert again[0] == [LookNode], "requested once more, alone"
 
 
+def test_a_panel_that_comes_into_sight_during_a_rerun_ends_it(engine, loop, network, monkeypatch):
+    look = engine.look
+
+    async def test() -> None:
+        asked, hastened = asyncio.Event(), asyncio.Event()
+
+        async def rerunning(requests: Any, *more: Any) -> Any:
+            if any(isinstance(each, LookNode) for each in requests) and not hastened.is_set():
+                asked.set()
+                await hastened.wait()
+                return [NoView(engine.stop.number, "", due=True) for _ in requests]
+            if not requests:
+                hastened.set()
+            return await look(requests, *more)
+
+        async with eyes(engine, f"{network}:workload", (120, 40), "inspect") as person:
+            await person.press("f", "b")
+            monkeypatch.setattr(engine, "look", rerunning)
+            person._key("J")
+            await asked.wait()
+            person._key("2")
+            await person.rest()
+            person.look(after="2")
+            assert "graph" in person.visible
+
+    loop.run_until_complete(asyncio.wait_for(test(), 120))
+
+
 @pytest.mark.parametrize("size", SIZES)
 def test_the_ledger_comes_in_place_of_the_log_with_its_rows(see, size):
     shown = see("f7", "a", "tab", "N", size=size)
