@@ -75,8 +75,9 @@ class Looking:
         while an answer is pending ends such a rerun.
         """
         if self._catching:
-            if self._can_ask and any(each not in self._asked for each in self._lacking_there()):
-                self._asked = self._lacking_there()
+            lacking = self._lacking_there()
+            if self._can_ask and any(each not in self._asked for each in lacking):
+                self._asked = lacking
                 self._screen.run_worker(self._hasten(), name="hasten")
         elif self._can_ask and not self._screen.queue.queued and self._lacking():
             self._screen.rearrange()
@@ -117,12 +118,14 @@ class Looking:
         ]
 
     def _lacking_there(self) -> list[tuple[str, Request, int]]:
+        """Return what visible panels lack, each with its stop."""
         return [(name, request, self.moment_of(name)) for name, request in self._lacking()]
 
     def take(self, name: str, request: Request, view: View) -> None:
         """Assign a view to the panel that requested it, unless the engine has left it for a later request."""
         if isinstance(view, NoView) and view.due:
-            self._left |= {name} if self._screen.past.row is None else set()
+            if self._screen.past.row is None:
+                self._left.add(name)
             return
         self._left.discard(name)
         panel = self._screen.panels[name]

@@ -217,6 +217,11 @@ class Showing(Controller):
             self._on_outcome(outcome)
         self._stages, self._output = [], ""
 
+    @property
+    def at_rest(self) -> bool:
+        """True when every visible panel is up to date."""
+        return self._looking.at_rest
+
     def requests(self) -> Sequence[tuple[str, Request]]:
         """Return the requests of the visible panels that a command's outcome brings, each with the panel's name."""
         return self._looking.prompt_requests()

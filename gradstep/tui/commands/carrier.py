@@ -19,6 +19,11 @@ DIGEST_LIMIT = 256 << 20
 class Listener(Protocol):
     """Receives what the queue reports: the screen."""
 
+    @property
+    def at_rest(self) -> bool:
+        """True when every visible panel is up to date."""
+        ...
+
     def requests(self) -> Sequence[tuple[str, Request]]:
         """Return the requests of the visible panels, each with the panel's name."""
         ...

@@ -174,7 +174,7 @@ class CommandQueue(Carrier):
                 await self._carry_out(self._queue.popleft())
 
     async def _rested(self) -> None:
-        """Wait for a job; once idle for `rest` seconds, take a digest of the state."""
+        """Wait for a job; once idle for `rest` seconds with every view there, take a digest of the state."""
         self.idle.set()
         self._listener.activity()
         stale = self.mark is None or self.mark.commands != len(self.history)
@@ -184,6 +184,8 @@ class CommandQueue(Carrier):
                     await self._wake.wait()
                     return
             except TimeoutError:
+                if not self._listener.at_rest:  # any message would end a rerun for a view: try again later
+                    return
                 await self._take_digest()
         await self._wake.wait()
 
