@@ -47,9 +47,13 @@ class Real(InlineSession):
 
 def on_stage(test: Callable[[Stage], Coroutine[Any, Any, None]], size: tuple[int, int] = (120, 40)) -> None:
     async def run() -> None:
-        async with stage(Real(), size, opening=[]) as s:  # type: ignore[arg-type]
-            await s.press("f7")
-            await test(s)
+        real = Real()
+        try:
+            async with stage(real, size, opening=[]) as s:  # type: ignore[arg-type]
+                await s.press("f7")
+                await test(s)
+        finally:
+            real.local.close()  # a phase that is left inside would keep its hooks on every module
 
     asyncio.run(asyncio.wait_for(run(), 120))
 
