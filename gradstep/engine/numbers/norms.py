@@ -137,7 +137,7 @@ def all_update_norms(pairs: Sequence[tuple[Tensor, Tensor]], of: ReadNorms = nor
     found = []
     for place, (now, before) in enumerate(pairs):
         if place not in made:
-            found.append(UpdateNorms(*next(known), change_norm(now, before)))
+            found.append(UpdateNorms(*next(known), change_norm(now, beside(before, now))))
             continue
         several = UpdateNorms(next(values), next(values), next(values))
         if math.inf in several:
