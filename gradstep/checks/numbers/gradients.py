@@ -63,7 +63,11 @@ def largest(tensors: Sequence[Tensor]) -> list[float]:
     """Return the largest magnitude of each tensor, with one synchronisation for each device."""
     found = [0.0] * len(tensors)
     here = [place for place, each in enumerate(tensors) if each.numel()]
-    norms = torch._foreach_norm([tensors[place] for place in here], math.inf) if here else ()
+    several = [tensors[place] for place in here]
+    if all(each.numel() <= _LARGE for each in several):  # many times faster, and takes a copy
+        norms = torch._foreach_max(torch._foreach_abs(several)) if here else ()
+    else:
+        norms = torch._foreach_norm(several, math.inf)
     for place, value in zip(here, read(scalars(norms)), strict=True):
         found[place] = value
     return found
