@@ -313,6 +313,18 @@ def test_copies_made_ahead_are_used_while_they_hold(monkeypatch: pytest.MonkeyPa
     assert taken() == [2000, 30, 64]
 
 
+def test_a_rerun_has_the_memory_of_what_was_copied_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory_room, "_NOTICED", 1)
+    memory, tensors = Memory(), [torch.ones(100, 20), torch.ones(30)]
+    list(memory.copy_ahead(tensors))
+    new = memory._new
+    tensors[0].data.add_(1.0)
+    lent = [memory.lend(tensor) for tensor in tensors]
+    assert all(map(same_bits, lent, tensors))
+    assert memory._new == new
+    assert all(map(same_bits, memory.take(tensors), tensors))
+
+
 @pytest.mark.parametrize("size", [10, 2000])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.complex64, torch.bool, torch.float64])
 def test_a_copy_small_or_in_huge_pages_has_the_bits_and_the_strides(size: int, dtype: torch.dtype) -> None:

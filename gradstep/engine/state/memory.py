@@ -107,6 +107,8 @@ class Memory:
         """Copy a tensor for a rerun, which is not an act: how much the next act needs is unaffected."""
         if tensor.layout is not torch.strided:
             return tensor.detach().clone()
+        if not self._free.get(_kind_of(tensor)):
+            self.outdate()  # their memory is there
         made = self.like(tensor)
         copy_all([made], [tensor.detach()])
         return made
