@@ -8,7 +8,7 @@ from pathlib import Path
 from keys import COLOUR, Case, compare
 
 TARGET = f"{Path(__file__).with_name('gpt2_workload.py')}:workload"
-LARGE = Case(TARGET, "gpt2", "124,439,808", "inspect", (200, 60), COLOUR)
+LARGE = Case(TARGET, "gpt2", "124,439,808", "inspect", (200, 60), COLOUR, quiet=0.5)
 
 
 def measure(rounds: int) -> list[str]:

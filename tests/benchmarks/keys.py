@@ -53,6 +53,8 @@ class Case(NamedTuple):
     """Those that are measured, and what they do."""
     without_history: bool = False
     """Whether gradstep with no history is measured beside it."""
+    quiet: float = 0.12
+    """Seconds without a byte after which everything has been painted."""
 
 
 COLOUR = {"colour": "the same text in the same colours"}
@@ -75,7 +77,7 @@ def record(case: Case, rounds: int) -> list[list[list[list[object]]]]:
     terminal = gradstep(case)
     frames = [runs(terminal.cells())]
     for key in case.turn * rounds:
-        terminal.press(key, at_stop(len(frames) + 1))
+        terminal.press(key, at_stop(len(frames) + 1), case.quiet)
         frames.append(runs(terminal.cells()))
     terminal.close()
     return frames
@@ -105,20 +107,23 @@ def compare(case: Case, rounds: int) -> list[str]:
         if case.without_history:
             programs["no history"] = gradstep(case, "--history", "0")
         seconds: dict[tuple[str, str], list[float]] = {(name, key): [] for name in programs for key in case.measured}
+        firsts: dict[tuple[str, str], list[float]] = {each: [] for each in seconds}
         other_text = 0
         for number, key in enumerate(case.turn * rounds, 1):
             expected = ["".join(str(run[0]) for run in line) for line in frames[number]]
             for name, program in programs.items():
-                painted = program.press(key, at_stop(number + 1))
+                painted = program.press(key, at_stop(number + 1), case.quiet)
                 if number > len(case.turn) and key in case.measured:  # the first round warms up
                     seconds[name, key].append(painted.seconds)
+                    firsts[name, key].append(painted.first)
                 other_text += program.screen.display != expected
         for program in programs.values():
             program.close()
     screens = len(programs) * len(case.turn) * rounds
     lines = [f"  {screens} screens, {other_text} of them with another text than the recorded one"]
     for name, title in case.yardsticks.items():
-        lines += [f"  against a bare app: {title}", *rows(case, seconds, "gradstep", name, 1.25)]
+        lines += [f"  first picture, against a bare app: {title}", *rows(case, firsts, "gradstep", name, 1.25)]
+        lines += ["  last change of the screen", *rows(case, seconds, "gradstep", name, 1.25)]
     if case.without_history:
         lines += ["  with history, as it opens, against without", *rows(case, seconds, "gradstep", "no history")]
     return lines

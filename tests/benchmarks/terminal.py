@@ -13,6 +13,7 @@ import termios
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import pyte
 
@@ -20,11 +21,22 @@ Cell = tuple[str, str, str, bool]
 """A character, its foreground, its background, bold."""
 
 
+_PAUSE = 0.004
+"""Seconds without a byte after which a picture is whole."""
+
+
 @dataclass
 class Painted:
-    """What one key did: seconds from its write to the last bytes that changed the screen, and the bytes in all."""
+    """What one key did, in seconds from its write.
+
+    Attributes:
+        seconds: to the last bytes that changed the screen.
+        first: to the first whole picture of what it does; numbers that take long may come after that.
+        size: the bytes in all.
+    """
 
     seconds: float
+    first: float
     size: int
 
 
@@ -70,13 +82,13 @@ class Terminal:
             pieces.append((time.perf_counter(), data))
         return pieces
 
-    def show(self, pieces: Sequence[tuple[float, bytes]]) -> float | None:
-        """Draw the pieces; return when the last of them came that changed a cell, or None."""
-        changed = None
+    def show(self, pieces: Sequence[tuple[float, bytes]]) -> list[float]:
+        """Draw the pieces; return when those came that changed a cell."""
+        changed = []
         for moment, data in pieces:
             self._stream.feed(data)
             if self._look():
-                changed = moment
+                changed.append(moment)
         return changed
 
     def _look(self) -> bool:
@@ -119,13 +131,17 @@ class Terminal:
         """
         start = time.perf_counter()
         self.type(key)
-        changed, size = start, 0
+        changed, first, size = [start], None, 0
         while time.perf_counter() < start + limit:
             pieces = self.read(quiet, start + limit - time.perf_counter())
-            changed = self.show(pieces) or changed
             size += sum(len(data) for _, data in pieces)
-            if done(self.text()):
-                return Painted(changed - start, size)
+            pauses = [i for i in range(1, len(pieces)) if pieces[i][0] - pieces[i - 1][0] > _PAUSE]
+            for begin, end in pairwise([0, *pauses, len(pieces)]):
+                changed += self.show(pieces[begin:end])
+                if first is None and done(self.text()):
+                    first = changed[-1]
+            if first is not None:
+                return Painted(changed[-1] - start, first - start, size)
         raise TimeoutError(f"{key!r} never came to its end; the screen was:\n{self.text()}")
 
     def settle(self, quiet: float = 0.7) -> None:
