@@ -22,7 +22,7 @@ from travelling import LOOP as PHASES
 from gradstep.engine.expressions.names import Scope
 from gradstep.engine.history import thinning
 from gradstep.engine.state import memory
-from gradstep.values.commands import Forward, PointCommand
+from gradstep.values.commands import Forward, PointCommand, Step
 from gradstep.values.errors import GradstepError
 
 TRAVELS = st.one_of(
@@ -262,6 +262,19 @@ def test_after_forwards_without_a_backward_a_drop_costs_the_same_however_many(se
     assert sum(point.checkpoint is not None for point in traveller.timeline.points.values()) < 50
     assert (Forward in traveller.timeline.repeats) == (seconds == 0)
     assert took[1] < 1.1 * took[0]
+
+
+def test_what_takes_long_to_copy_is_not_rerun_before_it_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    reruns: dict[float, bool] = {}
+    for seconds in (0.0, 1.0):
+        monkeypatch.setattr(thinning, "COPYING", seconds)
+        traveller = Traveller("linear", budget=100_000)
+        traveller.take("loop", 40)
+        reruns[seconds] = Step in traveller.timeline.repeats
+        assert any(point.checkpoint is None for point in traveller.timeline.points.values())
+        traveller.go(20)
+        traveller.check()
+    assert reruns == {0.0: True, 1.0: False}
 
 
 def test_what_is_too_long_to_check_is_proved_by_running_on_to_what_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,9 @@ _ENOUGH = 7 / 8
 
 SLICE = 0.05
 """Seconds that a command may be delayed by a rerun of others; a longer one waits until travel needs it."""
+COPYING = 1e-9
+"""Seconds that a rerun takes for each byte that its command writes: it is copied, compared, and moved there and back
+(0.8e-9 on two cores, where the memory for the copy is new)."""
 HASHED = 64 << 20
 """Bytes that are hashed while a command waits: at most about 10 ms."""
 
@@ -78,7 +81,7 @@ def _check(timeline: Timeline, here: TimelinePoint, victim: TimelinePoint, say: 
     if not way:
         return []
     compared = {kind, *(type(each.command) for each in way if each.checkpoint is not None)}
-    if sum(each.seconds for each in way) > SLICE:
+    if sum(map(_seconds, way)) > SLICE:
         words = ", ".join(sorted(map(command_name, compared)))
         say(f"the history is over its budget: checking once whether {words} repeat bit for bit")
     try:
@@ -107,13 +110,18 @@ def _way(kinds: set[type[Any]], end: TimelinePoint, most: float) -> list[Timelin
     for each in end.path():
         if not missing and is_base(each):
             return way[::-1]
-        seconds += each.seconds
+        seconds += _seconds(each)
         if each.lost or seconds > most:
             break
         way.append(each)
         if each.checkpoint is not None:
             missing.discard(type(each.command))
     return []
+
+
+def _seconds(point: TimelinePoint) -> float:
+    """Return how long it takes to rerun a command and compare, approximately."""
+    return point.seconds + point.written * COPYING
 
 
 def _thin(timeline: Timeline, point: TimelinePoint) -> None:
