@@ -10,6 +10,7 @@ from fake_session import FakeSession
 from textual import events
 from textual.pilot import Pilot
 
+from gradstep.session.transport.inline import InlineSession
 from gradstep.tui.app import GradstepApp
 from gradstep.tui.screen import StepScreen
 from gradstep.values.commands import Load
@@ -74,3 +75,14 @@ async def stage(
             await running.until(lambda: app.step_screen.showing.frames > 0)
             await running.idle()
         yield running
+
+
+@asynccontextmanager
+async def real_stage(session: InlineSession, size: tuple[int, int] = (120, 40)) -> AsyncIterator[Stage]:
+    """Open the app on the engine in this process, in the layout *inspect*; afterwards its session is closed."""
+    try:
+        async with stage(session, size, opening=[]) as running:  # type: ignore[arg-type]
+            await running.press("f7")
+            yield running
+    finally:
+        session.local.close()  # a phase that is left inside would keep its hooks on every module

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from fake_session import FakeSession
-from stage import Stage, stage
+from stage import Stage, real_stage, stage
 
 from gradstep.session.local import Session
 from gradstep.session.transport.inline import InlineSession
@@ -47,13 +47,8 @@ class Real(InlineSession):
 
 def on_stage(test: Callable[[Stage], Coroutine[Any, Any, None]], size: tuple[int, int] = (120, 40)) -> None:
     async def run() -> None:
-        real = Real()
-        try:
-            async with stage(real, size, opening=[]) as s:  # type: ignore[arg-type]
-                await s.press("f7")
-                await test(s)
-        finally:
-            real.local.close()  # a phase that is left inside would keep its hooks on every module
+        async with real_stage(Real(), size) as s:
+            await test(s)
 
     asyncio.run(asyncio.wait_for(run(), 120))
 
