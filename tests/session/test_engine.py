@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import platform
+import resource
 import signal
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -94,6 +95,20 @@ def allocates():
         print("in freed memory:", any(faults() < 1000 for _ in range(40)))
         return model(batch[0]).sum()
     return small(loss)
+
+def frees_a_long_graph():
+    x, nodes = torch.ones(1, requires_grad=True), []
+    for _ in range(100_000):
+        x = x + 1
+    node = x.grad_fn
+    while node is not None:  # torch frees nodes that Python has seen recursively
+        nodes.append(node)
+        node = node.next_functions[0][0] if node.next_functions else None
+    while nodes:
+        nodes.pop()
+    del x
+    print("freed")
+    return small()
 
 def leaves_a_cycle():
     class Knot:
@@ -195,6 +210,13 @@ def test_present_objects_are_frozen_and_those_of_an_earlier_load_collected(held:
     assert "left alone: True" in held.output
     assert held.run(held.all(Load("mlp", seed=0))) == []
     assert "let go" in held.output
+
+
+def test_the_stack_has_room_for_what_torch_frees_recursively(held: Held, file: str) -> None:
+    limit = resource.getrlimit(resource.RLIMIT_STACK)
+    assert held.run(held.all(Load(f"{file}:frees_a_long_graph"))) == []
+    assert "freed" in held.output
+    assert resource.getrlimit(resource.RLIMIT_STACK) == limit, "of this process"
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another malloc")

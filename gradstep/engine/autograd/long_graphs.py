@@ -13,7 +13,8 @@ from torch.autograd.graph import Node
 LONG = 20_000
 """Nodes from which a graph counts as long."""
 _ROOM = 120 << 20
-"""Bytes that a main thread's stack may grow to: Linux keeps 128 MiB free below it. Enough for 500,000 nodes."""
+"""Bytes that a main thread's stack may grow to: Linux keeps 128 MiB free below it. Enough for 500,000 nodes. A process
+that was started with a larger limit has more, as the engine of the screen has (`session/transport/process.py`)."""
 
 
 def free(nodes: list[Node]) -> None:

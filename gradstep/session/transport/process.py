@@ -5,11 +5,13 @@ from __future__ import annotations
 import ctypes
 import os
 import pty
+import resource
 import signal
 import socket
 import subprocess
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -36,6 +38,9 @@ script can import nothing else that it could not import without gradstep, and it
 """
 
 _PR_SET_PDEATHSIG = 1
+_STACK = 1 << 30
+"""Bytes that the stack of an engine's main thread may grow to: torch frees a graph recursively (see
+`engine/autograd/long_graphs.py`), and 4 million nodes take as much."""
 
 
 @dataclass
@@ -89,15 +94,16 @@ def spawn_engine(
     # spin while the screen draws
     environment = None if script else {"OMP_WAIT_POLICY": "passive", **os.environ, "PYTHONUNBUFFERED": "1"}
     try:
-        process = subprocess.Popen(
-            command_of(module, theirs.fileno(), os.getpid(), *kept, reports, python=python),
-            stdin=into if script else subprocess.DEVNULL,
-            stdout=into,
-            stderr=into,
-            pass_fds=passed,
-            start_new_session=True,
-            env=environment,
-        )
+        with nullcontext() if script else _large_stack():
+            process = subprocess.Popen(
+                command_of(module, theirs.fileno(), os.getpid(), *kept, reports, python=python),
+                stdin=into if script else subprocess.DEVNULL,
+                stdout=into,
+                stderr=into,
+                pass_fds=passed,
+                start_new_session=True,
+                env=environment,
+            )
     except BaseException:
         ours.close()
         os.close(output)
@@ -110,6 +116,21 @@ def spawn_engine(
         if script:
             os.close(reports)
     return EngineLink(ours, output, process.pid, process, report)
+
+
+@contextmanager
+def _large_stack() -> Iterator[None]:
+    """Raise the stack limit for a process that the block starts: only then does the kernel keep the room free."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_STACK)
+    wanted = _STACK if hard == resource.RLIM_INFINITY else min(_STACK, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(ValueError, OSError):  # not every system lets it be raised
+            resource.setrlimit(resource.RLIMIT_STACK, (wanted, hard))
+    try:
+        yield
+    finally:
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_STACK, (soft, hard))
 
 
 def die_with(parent: int, by: int = signal.SIGKILL) -> None:
