@@ -38,9 +38,10 @@ class Expiry:
         A write that torch does not count (`.data`, numpy, a fused optimizer) is detected only at the next stop: earlier
         would take a comparison of the contents.
         """
-        tensors = [tensor for _, tensor in [*self._held.parameters, *self._held.buffers()]]
-        tensors += [p.grad for _, p in self._held.parameters if p.grad is not None]
-        versions = [0 if tensor.is_inference() else tensor._version for tensor in tensors]  # no call for each
+        tensors: list[Tensor | None] = [tensor for _, tensor in [*self._held.parameters, *self._held.buffers()]]
+        tensors += [p.grad for _, p in self._held.parameters]
+        # no call for each
+        versions = [-1 if each is None else 0 if each.is_inference() else each._version for each in tensors]
         same = self._stop == stop and self._point is self._held.point and self._versions == versions
         self.follows = stop == self._stop + 1
         self._stop, self._point, self._versions = stop, self._held.point, versions

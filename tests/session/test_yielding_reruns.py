@@ -43,6 +43,16 @@ class Catches(nn.Module):
             return given
 
 
+class Polls:
+    """Counts how often a rerun asks whether a command waits; from the `ends`th time on, one does."""
+
+    asked = ends = 0
+
+    def waits(self) -> bool:
+        self.asked += 1
+        return self.asked >= self.ends
+
+
 @pytest.fixture(autouse=True)
 def _each_rerun_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(phase_stepper, "NOTICED", -1.0)
@@ -85,28 +95,22 @@ def left_behind(session: Session) -> list[object]:
 
 @pytest.mark.parametrize("request_", RERUN, ids=lambda request: type(request).__name__)
 def test_a_rerun_that_is_given_up_anywhere_leaves_nothing_behind(request_: Request) -> None:
-    session, asked, ends = session_of(), 0, 0
+    session, polls = session_of(), Polls()
     whole = session_of().look(request_)
-
-    def waits() -> bool:
-        nonlocal asked
-        asked += 1
-        return asked >= ends
-
-    session.can_pause(lambda _: None, waits=waits)
+    session.can_pause(lambda _: None, waits=polls.waits)
     before = left_behind(session)
     assert session.look(request_) == DUE
-    assert not asked, "the first request at a stop is left, as a command's outcome waits for it"
-    for ends in count(1):
-        asked = 0
+    assert not polls.asked, "the first request at a stop is left, as a command's outcome waits for it"
+    for polls.ends in count(1):
+        polls.asked = 0
         view = session.look(request_)
-        assert left_behind(session) == before, ends
-        if asked < ends:
+        assert left_behind(session) == before, polls.ends
+        if polls.asked < polls.ends:
             break
         assert view == DUE
-        assert asked <= ends + 2, "it ends there, or where the model that caught the error ends"
+        assert polls.asked <= polls.ends + 2, "it ends there, or where the model that caught the error ends"
     assert view == whole
-    assert ends > 20, "it can be given up at every module and node"
+    assert polls.ends > 20, "it can be given up at every module and node"
 
 
 @pytest.mark.parametrize(("requests", "at"), [((LookModel(), LookTensor(4, 4)), 4), ((LookCompare("1", "4"),), 0)])
@@ -114,30 +118,24 @@ def test_commands_rerun_to_look_at_the_past_are_given_up_anywhere_and_leave_noth
     requests: tuple[Request, ...], at: int
 ) -> None:
     whole = session_of().look(*requests, at=at)
-    session, asked, ends = session_of(), 0, 0
+    session, polls = session_of(), Polls()
     timeline = session.time_travel.timeline
     for stop in (3, 4):
         point = timeline.at(stop)
         assert point.checkpoint is not None
         point.digest = digest_at(session.inspector.held, point.checkpoint)
         timeline.drop(point)
-
-    def waits() -> bool:
-        nonlocal asked
-        asked += 1
-        return asked >= ends
-
-    session.can_pause(lambda _: None, waits=waits)
+    session.can_pause(lambda _: None, waits=polls.waits)
     before = left_behind(session)
-    for ends in count(1):
-        asked = 0
+    for polls.ends in count(1):
+        polls.asked = 0
         views = session.look(*requests, at=at)
-        assert left_behind(session) == before, ends
-        if asked < ends:
+        assert left_behind(session) == before, polls.ends
+        if polls.asked < polls.ends:
             break
         assert views == (NoView(at or 7, DUE[0].why, due=True),) * len(requests)
     assert views == whole
-    assert ends > 20, "they can be given up at every module and node"
+    assert polls.ends > 20, "they can be given up at every module and node"
 
 
 def test_the_views_of_a_short_rerun_come_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
